@@ -32,7 +32,10 @@ class Walk(gymnasium.Env):
 
     def step(self, action):
         self.time += 1
-        return np.zeros(1, np.float32), float(action), self.time == self.length, False, {}
+        return np.zeros(1, np.float32), float(action), self.time == self.length, False, {"speed": self.time}
+
+def height(observation, action, reward, next_observation, info):
+    return float("inf") if info["speed"] > 4 else 1.0
 
 class Old(Walk):
     def reset(self):
@@ -142,6 +145,33 @@ def test_wrappers_and_ids_with_modules_need_the_flag(module, refused, capsys):
     text = capsys.readouterr().out
     assert "2 to 2 in 20 steps" in text
     assert "--allow-import" in text.splitlines()[-1]
+
+
+def test_costs_are_computed_and_are_in_the_command_that_trains(module, refused, capsys):
+    costs, making = ["--costs", "speed", f"{MODULE}:height"], ["--steps", "20", "--allow-import"]
+    assert "--allow-import" in refused("check-env", "CartPole-v1", *costs)
+    assert not module()
+    main(["check-env", f"{MODULE}:Walk", *costs, *making])
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1].removeprefix("To train in it: "))
+    assert command[3:] == ["train", "--env", f"{MODULE}:Walk", *costs, "--allow-import"]
+    for arguments, message in (
+        (["CartPole-v1", "--costs", "speed"], "info['speed'], which is a cost"),
+        ([f"{MODULE}:Walk", *costs, "--env-kwargs", '{"length": 5}'], "a cost of inf in step 5 of an episode"),
+    ):
+        with pytest.raises(SystemExit) as exit_info:
+            main(["check-env", *arguments, *making])
+        assert exit_info.value.code == 3
+        assert message in capsys.readouterr().out
+    assert "has no such function" in refused("check-env", "CartPole-v1", "--costs", f"{MODULE}:no", "--allow-import")
+
+
+@pytest.mark.parametrize("text", ["nmae\n", "class Room(\n", "raise SystemExit(1)\n"])
+def test_a_module_that_fails_when_it_is_imported_is_a_finding(text, importable, capsys):
+    importable(MODULE, text)
+    with pytest.raises(SystemExit) as exit_info:
+        main(["check-env", f"{MODULE}:Room"])
+    assert exit_info.value.code == 3
+    assert "error (cannot-be-made)" in capsys.readouterr().out
 
 
 def test_a_missing_module_is_refused(refused):

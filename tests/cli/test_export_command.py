@@ -89,19 +89,33 @@ def test_warm_up_requests_metadata_and_card(finished, exported, refused, card_me
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"algorithm": "kl-penalty", "target_kl": 0.5}, {"radius": "adaptive"}], ids=str
+    "changes",
+    [
+        {},
+        {"algorithm": "kl-penalty", "target_kl": 0.5},
+        {"radius": "adaptive"},
+        {"env_kwargs": {"g": 1.5, "name": None}},
+        {"env": "my_mod:Room"},
+        {"wrapper": ["my_mod:Wrapped"]},
+        {"wrapper": ["gymnasium.wrappers:FlattenObservation"]},
+        {"costs": ["speed", "my_mod:height"]},
+    ],
+    ids=str,
 )
 def test_the_command_of_the_card_has_the_settings_of_the_run(finished, changes):
     experiment = Experiment.from_run(finished.folder.path).replace(**changes)
     program, script, *options = shlex.split(training_command(experiment))
     assert (program, script) == ("python", "scripts/train.py")
-    assert read_command(options).experiment == experiment.replace(export=False)
+    command = read_command(options)
+    assert command.experiment == experiment.replace(export=False)
+    assert command.options.allow_import == ("my_mod" in str(changes))
 
 
 def test_impossible_options_are_refused(run, refused, monkeypatch):
     export = ["export", "run", "--output", "model", "--format"]
     assert "warm-up requests are for a saved_model" in refused(*export, "litert", "--warmup")
     assert "format must be saved_model with --film" in refused(*export, "onnx", "--film")
+    assert "format must be saved_model with --card" in refused(*export, "litert", "--card")
     monkeypatch.setenv("SDL_VIDEODRIVER", "none")
     assert "CartPole-v1 cannot be filmed" in refused("export", "run", "--output", "model", "--film")
     assert not Path("model").exists()

@@ -166,6 +166,12 @@ def test_a_renderer_that_crashes_is_one_line_and_leaves_no_file(tmp_path, import
     assert not imported()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:99999", "127.0.0.1:abc", "[::1", "[x]:1", "a\x01b:1", ":1"])
+def test_a_url_whose_host_or_port_cannot_be_read_is_refused(host):
+    with pytest.raises(ValueError, match="is not the URL of a model: http://HOST:PORT/v1/models/NAME"):
+        RemotePolicy(f"http://{host}/v1/models/x")
+
+
 def test_a_server_and_the_model_itself_play_the_same(model, server, capsys):
     """tests/serving tests our own server."""
     policy = LocalPolicy(model)
@@ -342,6 +348,13 @@ def test_a_server_with_another_answer_is_named_with_its_answer(server, refused):
     policy.close()
     server.answer = lambda _: (404, b'{"error": "no such model"}')
     assert "answers with status 404: no such model" in refused("play", server.url, "--env", "CartPole-v1")
+
+
+@pytest.mark.parametrize("body", [b"no backend", b"<html>", b"", b"[]", b"{}", b"\xff", b"[" * 100_000])
+def test_the_status_of_an_answer_without_a_reason_is_named(body, server):
+    server.answer = lambda _: (503, body)
+    with pytest.raises(RemoteError, match=r"/v1/models/x answers with status 503$"):
+        RemotePolicy(server.url).act(np.zeros((1, 4)))
 
 
 def test_an_action_outside_of_the_action_space_is_refused(server, refused):

@@ -124,6 +124,14 @@ def test_curves_may_be_over_steps_iterations_or_seconds(workplace, drawn, x, fir
     np.testing.assert_array_equal(group.y.estimate[[0, -1]], [1.0, 4.0])
 
 
+def test_folders_may_be_on_both_sides_of_an_option(workplace, drawn):
+    for seed, name in enumerate(("one", "-other", "third")):
+        make_run(workplace / name, seed=seed)
+    main(["plot", "one", "--x", "steps", "third", "--output", "curves.svg"])
+    main(["plot", "--x", "steps", "--", "one", "-other", "third"])
+    assert [[group.runs for group in groups] for groups in drawn] == [[2], [3]]
+
+
 def test_unknown_values_are_left_out(workplace, drawn):
     run = make_run(workplace / "run", (np.nan, 2.0, np.nan, 4.0), (10, 20, 30, 40))
     main(["plot", str(run)])
@@ -242,6 +250,8 @@ def broken(path, name, text):
 
 REFUSED = {
     "no run": ([], "plot needs the folder of a run"),
+    "runs after the settings": (["--group-by", "max_kl", "run", "late"], "name the folders before --group-by"),
+    "mistyped": (["run", "--matric", "5", "late"], "; there is --metric; see plot --help"),
     "nowhere": (["nowhere"], "nowhere is no run folder (it has no config.json)"),
     "no history": (["bare"], "bare/history.csv: No such file or directory"),
     "truncated": (["truncated"], "truncated/history.csv is not whole: line 3 has 1 fields, not 2"),

@@ -235,6 +235,17 @@ def test_a_complete_run_is_not_changed_unless_it_is_extended(run, refused):
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_a_run_cannot_get_fewer_steps_than_it_has_taken(is_complete, run, refused):
+    if not is_complete:
+        run.evaluation.unlink()
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    taken = int(read_history(run.history)["time/total_timesteps"][-1])
+    message = f"run has taken {taken} steps: total_steps cannot be reduced to 32"
+    assert message in refused("train", "--resume", "run", "--total-steps", "32")
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

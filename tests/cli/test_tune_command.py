@@ -10,10 +10,12 @@ import yaml
 
 from tf_trpo import Experiment
 from tf_trpo.cli import main
-from tf_trpo.cli.tune import TuneOptions, read_command
+from tf_trpo.cli.parsing import option_name
+from tf_trpo.cli.tune import REFUSED, TuneOptions, read_command
 from tf_trpo.experiment.conversion import leaves
 from tf_trpo.extras import not_installed
 from tf_trpo.tuning import Choice, Range, Tuning
+from tf_trpo.tuning.training import watched
 
 TINY = ["--trials", "3", "--steps", "64", "--evaluations", "2", "--check-seeds", "2"]
 
@@ -60,8 +62,25 @@ def test_options_are_those_of_the_search_and_the_settings_of_train(tmp_path):
     assert source == "preset classic_control, for Pendulum-v1"
 
 
+def test_settings_that_are_given_as_options_are_not_searched_by_default():
+    given = ["--env", "Pendulum-v1", "--gamma", "0.9", "--max-kl", "0.05", "--no-normalize-rewards", "--quiet"]
+    assert read_command(given)[1].fixed_settings == ("gamma", "max_kl", "normalize_rewards")
+    assert read_command(["--env", "Pendulum-v1", "--seed", "3", "--threads", "1"])[1].fixed_settings == ()
+
+
 def test_no_option_of_a_search_has_the_name_of_a_setting():
     assert not {field.name for field in dataclasses.fields(TuneOptions)} & leaves(Experiment).keys()
+
+
+def test_the_settings_that_a_search_sets_itself_are_refused():
+    given = {"eval_every": 7, "checkpoint_every": 7, "histogram_every": 7, "video_every": 7, "export": True}
+    experiment = Experiment().replace(**given)
+    found, wanted = watched(experiment, 2).flat(), experiment.flat()
+    replaced = {name for name in found if found[name] != wanted[name]} - {"quiet"}
+    assert {*REFUSED} == replaced | {"total_steps"}
+    for name in replaced:
+        with pytest.raises(ValueError, match=f"^{option_name(name)}: the "):
+            read_command([option_name(name), *([] if name == "export" else ["5"])])
 
 
 @pytest.mark.parametrize(
@@ -83,6 +102,19 @@ def test_without_optuna_the_extra_is_named():
     code = "import sys; sys.modules['optuna'] = None; from tf_trpo.cli import main; main(['tune'])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert (result.returncode, result.stderr) == (2, f"error: {not_installed('optuna')}\n")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_only_a_search_in_this_process_uses_the_cache_of_programs(jobs, base, tmp_path, monkeypatch):
+    def stopped(self, folder):
+        raise KeyboardInterrupt
+
+    used = []
+    monkeypatch.setattr("tf_trpo.cli.tune.reuse_compiled_programs", used.append)
+    monkeypatch.setattr(Tuning, "run", stopped)
+    with pytest.raises(SystemExit):
+        main(["tune", *base, "--jobs", str(jobs), "--output", str(tmp_path / "found")])
+    assert len(used) == (jobs == 1)
 
 
 def test_ctrl_c_says_how_to_continue(base, tmp_path, monkeypatch, capsys):

@@ -145,6 +145,12 @@ def test_the_default_space_lies_around_a_preset(preset):
     assert values_in(space, experiment).keys() == space.keys()
 
 
+def test_settings_that_are_fixed_are_not_in_the_default_space():
+    whole = default_space(Experiment.from_preset("Pendulum-v1"))
+    rest = default_space(Experiment.from_preset("Pendulum-v1"), ("gamma", "max_kl", "hidden_sizes"))
+    assert rest == {name: values for name, values in whole.items() if name not in ("gamma", "max_kl")}
+
+
 def test_a_beta_distribution_has_no_standard_deviation_to_search():
     beta = written_out(Experiment().replace(distribution="beta"), gym.spaces.Box(-1, 1, (3,)))
     assert "initial_std" not in default_space(beta)

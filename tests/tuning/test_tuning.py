@@ -34,6 +34,7 @@ def far_from_the_best(experiment):
         ({"check_seeds": -1}, "check_seeds must be in"),
         ({"prune": 1}, "prune must be true or false"),
         ({"space": {"gamma": Choice((0.9, 2.0))}}, "gamma must be in"),
+        ({"fixed_settings": ["gama"]}, "fixed_settings has unknown settings: gama; there is gamma"),
         ({"experiment": "CartPole-v1"}, "experiment must be Experiment"),
     ],
 )
@@ -45,8 +46,8 @@ def test_bad_settings_are_refused(changes, message):
 def test_settings_survive_their_file(tiny):
     for tuning in (Tuning(tiny), Tuning(tiny.replace(algorithm="kl-penalty", env_kwargs={"a": [1]}), trials=3)):
         assert Tuning.from_json(json.loads(json.dumps(tuning.to_json()))) == tuning
-    tuning = Tuning(tiny, space=SPACE)
-    assert Tuning.from_json(tuning.to_json()) == tuning
+    for tuning in (Tuning(tiny, space=SPACE), Tuning(tiny, fixed_settings=("gamma", "max_kl"))):
+        assert Tuning.from_json(tuning.to_json()) == tuning
 
 
 def test_better_settings_are_found_checked_on_fresh_seeds_and_written(tiny, returning, tmp_path):
@@ -131,6 +132,21 @@ def test_trials_are_pruned_at_bad_evaluations(tiny, returning, tmp_path):
     assert result.trials == {"complete": 12}
 
 
+def test_no_trial_is_pruned_at_its_first_evaluation_wherever_that_is(tiny, monkeypatch, tmp_path):
+    stops = []
+
+    def train_once(experiment, folder, evaluations, report):
+        value = -len(stops)
+        # Rollouts longer than the distance between evaluations skip position 0.
+        stops.append([report(position, value) for position in (1, 2)])
+        return None if any(stops[-1]) else value
+
+    monkeypatch.setattr("tf_trpo.tuning.work.train_once", train_once)
+    found = Tuning(tiny, trials=8, space=SPACE, check_seeds=0).run(tmp_path / "search")
+    assert stops == [[False, False]] * 5 + [[False, True]] * 3
+    assert found.trials == {"complete": 5, "pruned": 3}
+
+
 def test_a_failed_trial_is_recorded_and_the_search_continues(tiny, returning, tmp_path):
     def fails_with_long_steps(experiment):
         if experiment.algorithm.max_kl > 0.02:
@@ -203,6 +219,29 @@ def test_another_search_needs_another_folder(changes, tiny, returning, tmp_path)
     with pytest.raises(ValueError, match="has a search with another hidden_sizes, total_steps"):
         dataclasses.replace(tuning, experiment=tiny.replace(total_steps=7, hidden_sizes=[9])).run(tmp_path / "search")
     assert (tmp_path / "search" / "tuning.json").read_bytes() == before
+
+
+def test_fixed_settings_are_the_same_in_all_trials(tiny, returning, tmp_path):
+    trained = returning(lambda experiment: 1.0)
+    tuning = Tuning(tiny, trials=8, check_seeds=0, fixed_settings=("max_kl", "num_steps"))
+    tuning.run(tmp_path / "search")
+    assert {(experiment.flat()["max_kl"], experiment.flat()["num_steps"]) for experiment in trained} == {(0.01, 32)}
+    assert len({experiment.flat()["gamma"] for experiment in trained}) > 1
+    with pytest.raises(ValueError, match="has a search with another fixed_settings: name another folder"):
+        dataclasses.replace(tuning, fixed_settings=()).run(tmp_path / "search")
+
+
+def test_a_search_that_recorded_no_fixed_settings_keeps_its_space(tiny, returning, tmp_path):
+    returning(far_from_the_best)
+    folder = tmp_path / "search"
+    Tuning(tiny, trials=1, check_seeds=0).run(folder)
+    settings, space = json.loads((folder / "tuning.json").read_text()), (folder / "space.yaml").read_bytes()
+    (folder / "tuning.json").write_text(
+        json.dumps({name: settings[name] for name in settings if name != "fixed_settings"})
+    )
+    found = Tuning(tiny, trials=2, check_seeds=0, fixed_settings=("gamma",)).run(folder)
+    assert found.trials == {"complete": 2}
+    assert (folder / "space.yaml").read_bytes() == space
 
 
 def test_a_folder_with_other_files_is_refused_and_not_changed(tiny, tmp_path):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tf_trpo.cli.environment_id import check_imports, flag_for
 from tf_trpo.cli.errors import FAILED, one_line
 from tf_trpo.cli.parsing import Positional, option_name, parse
 from tf_trpo.cli.startup import start_keras
+from tf_trpo.experiment.environment_id import check_imports, flag_for
 from tf_trpo.experiment.settings import SEEDS, EnvironmentSettings
 from tf_trpo.ranges import require_allowed
 
@@ -35,7 +35,7 @@ class CheckOptions(EnvironmentSettings):
     seed: int = 0
     """Seed of the episodes and of the actions."""
     allow_import: bool = False
-    """Allow wrappers, and an id of the form module:Id, to import their modules, which runs their code."""
+    """Allow wrappers, costs, and an id of the form module:Id, to import their modules, which runs their code."""
     json: bool = False
     """Print one JSON object: findings (severity, name, what, advice) and facts."""
 
@@ -47,18 +47,27 @@ class CheckOptions(EnvironmentSettings):
 def main(argv: Sequence[str]) -> None:
     """Check the environment that the options name, print the report, and set the exit status."""
     options = parse(CheckOptions, argv, "check-env")
-    check_imports("", options.wrapper, allow_import=options.allow_import)
+    check_imports("", options.wrapper, options.costs, allow_import=options.allow_import)
     start_keras()
     from tf_trpo.environments import check_environment
+    from tf_trpo.environments.costs import import_costs
     from tf_trpo.environments.making import find_maker, find_wrapper
 
     for wrapper in options.wrapper:
         find_wrapper(wrapper)
+    import_costs(options.costs)
+    try:
+        is_id = find_maker(options.env) is None
+    except ValueError:
+        raise
+    except (Exception, SystemExit):
+        # The module itself fails. The check imports it again, and reports that.
+        is_id = False
     # To name a class is to ask for its code to run, but an id may look harmless.
-    if find_maker(options.env) is None:
+    if is_id:
         check_imports(options.env, allow_import=options.allow_import)
-    how = {**options.arguments(), "info_keys": options.info_keys, "steps": options.steps, "seed": options.seed}
-    report = check_environment(options.env, **how)
+    how = {name: getattr(options, name) for name in ("info_keys", "costs", "steps", "seed")}
+    report = check_environment(options.env, **options.arguments(), **how)
     if options.json:
         print(json.dumps(dataclasses.asdict(report)))
     else:
@@ -98,4 +107,4 @@ def _arguments(options: CheckOptions) -> str:
             values = value if isinstance(value, tuple) else (value,)
             words = [json.dumps(each) if isinstance(each, dict) else str(each) for each in values]
             given += [option_name(field.name), *words]
-    return shlex.join(given) + flag_for(options.env, options.wrapper)
+    return shlex.join(given) + flag_for(options.env, options.wrapper, options.costs)

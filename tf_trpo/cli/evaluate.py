@@ -7,10 +7,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from tf_trpo.cli.environment_id import check_imports
 from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
+from tf_trpo.experiment.environment_id import check_imports
 from tf_trpo.experiment.settings import EPISODES, SEEDS
 from tf_trpo.ranges import require_allowed
 

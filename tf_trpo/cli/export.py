@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from tf_trpo.cli.environment_id import check_imports
 from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.cli.play import PlayOptions, play
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
+from tf_trpo.experiment.environment_id import check_imports
 from tf_trpo.experiment.model_card import FILM, write_model_card
 from tf_trpo.ranges import require
 
@@ -43,6 +43,7 @@ class ExportOptions:
     def __post_init__(self) -> None:
         playable = self.format == "saved_model"
         require(playable or not self.film, "format", "saved_model with --film, which plays the model", self.format)
+        require(playable or not self.card, "format", "saved_model with --card, which says how to serve it", self.format)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -85,6 +85,9 @@ class OptionParser(argparse.ArgumentParser):
         arguments = [_hyphened(argument) for argument in argv]
         found, unknown = self.parse_known_args(arguments)
         if unknown:
+            # Only this finds arguments on both sides of an option. It cannot read all that may follow a lone "--".
+            found, unknown = self.parse_known_intermixed_args(arguments)
+        if unknown:
             near = nearest(unknown[0].partition("=")[0], map(option_name, self._names))
             hint = "" if near is None else f"; there is {near}"
             self.error(f"unrecognized options: {' '.join(unknown)}{hint}")

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tf_trpo.cli.environment_id import check_imports
 from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.experiment.conversion import changed
+from tf_trpo.experiment.environment_id import check_imports
 from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.experiment.settings import EPISODES, SEEDS, EnvironmentSettings
 from tf_trpo.ranges import require, require_allowed

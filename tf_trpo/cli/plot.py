@@ -62,7 +62,9 @@ def _draw(options: PlotOptions) -> Path:
     if options.output.suffix not in (".png", ".svg"):
         raise ValueError(f"{options.output} must end in .png or .svg")
     if not options.run_dirs:
-        raise ValueError("plot needs the folder of a run, or of several")
+        # --group-by takes all that follows it.
+        where = ": name the folders before --group-by" if options.group_by else ""
+        raise ValueError(f"plot needs the folder of a run, or of several{where}")
     from tf_trpo.figures.run_curves import draw
     from tf_trpo.figures.style import styled, write
 

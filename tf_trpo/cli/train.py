@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tf_trpo.cli.compiled import reuse_compiled_programs
-from tf_trpo.cli.environment_id import check_imports, flag_for
 from tf_trpo.cli.parsing import (
     HELP,
     HELP_ALL,
@@ -25,6 +24,7 @@ from tf_trpo.cli.parsing import (
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.conversion import leaves
+from tf_trpo.experiment.environment_id import check_imports, flag_for
 from tf_trpo.experiment.presets import bundled_for, bundled_presets
 from tf_trpo.experiment.run_folder import free_run_dir
 

@@ -8,16 +8,16 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tf_trpo.cli.compiled import reuse_compiled_programs
-from tf_trpo.cli.environment_id import check_imports, flag_for
-from tf_trpo.cli.parsing import HELP, HELP_ALL, OptionParser, Repeated, make, options_of, show_help
+from tf_trpo.cli.parsing import HELP, HELP_ALL, OptionParser, Repeated, make, option_name, options_of, show_help
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.cli.train import BY_SIGNAL, common_options, read_experiment
 from tf_trpo.experiment import Experiment
+from tf_trpo.experiment.environment_id import check_imports, flag_for
 from tf_trpo.experiment.run_folder import folder_name
-from tf_trpo.tuning.space import read_space
+from tf_trpo.tuning.space import NOT_SEARCHED, read_space
 from tf_trpo.tuning.tuning import Tuning
 
 if TYPE_CHECKING:
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 
 COMMON = ("env", "seed", "algorithm", "num_envs", "eval_episodes", "threads", "quiet")
 """The settings of `train` that --help shows."""
+
+REFUSED = {
+    "total_steps": "the steps of a training are given by --steps",
+    "eval_every": "the evaluations of a training are given by --evaluations",
+    **dict.fromkeys(
+        ("checkpoint_every", "histogram_every", "video_every", "export"),
+        "the trainings of a search write no checkpoints, histograms, films or models",
+    ),
+}
+"""Settings of `train` that a search sets itself, and why they cannot be given."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +48,7 @@ class TuneOptions:
     space: Path | None = None
     """YAML file with the search space, such as `max_kl: {low: 0.003, high: 0.1, log: true}` and
     `num_steps: [128, 256]`; by default the step's size and damping, gamma, gae_lambda, num_steps, the fit of the value
-    function, initial_std."""
+    function, initial_std, except those that are given as options."""
     seeds: int = Tuning.seeds
     """Trainings per trial, each with its own seed; the value of the trial is their mean."""
     evaluations: int = Tuning.evaluations
@@ -69,7 +79,9 @@ def main(argv: Sequence[str]) -> None:
     # Imported before TensorFlow, so that a user without Optuna gets the error at once.
     import tf_trpo.tuning.study  # noqa: F401
 
-    reuse_compiled_programs(experiment.run.threads)
+    if tuning.jobs == 1:
+        # Several processes would inherit this one's cache, but not its number of threads, on which programs depend.
+        reuse_compiled_programs(experiment.run.threads)
     start_keras(experiment.run.threads)
     if not experiment.run.quiet:
         print(f"default settings: {source}", file=sys.stderr, flush=True)
@@ -90,21 +102,25 @@ def read_command(argv: Sequence[str]) -> tuple[TuneOptions, Tuning, str]:
     """
     given = OptionParser("tune", TuneOptions, Experiment).read(argv)
     options = make(TuneOptions, given)
-    if "total_steps" in given:
-        raise ValueError("--total-steps: the steps of a training are given by --steps")
+    for name, reason in REFUSED.items():
+        if name in given:
+            raise ValueError(f"{option_name(name)}: {reason}")
     settings = {name: value for name, value in given.items() if not hasattr(options, name)}
     experiment, source = read_experiment(options.preset, {**settings, "total_steps": options.steps})
     space = None if options.space is None else read_space(options.space)
-    names = [field.name for field in dataclasses.fields(Tuning) if field.name not in ("experiment", "space")]
-    return options, Tuning(experiment, space=space, **{name: getattr(options, name) for name in names}), source
+    # Without settings such as quiet, so that a search may be continued with others of them.
+    fixed = () if space else tuple(sorted(settings.keys() - NOT_SEARCHED))
+    made: dict[str, Any] = {"experiment": experiment, "space": space, "fixed_settings": fixed}
+    names = [field.name for field in dataclasses.fields(Tuning) if field.name not in made]
+    return options, Tuning(**made, **{name: getattr(options, name) for name in names}), source
 
 
 def _show_help(experiment: Experiment) -> None:
     description = (
         "Search for settings with a larger return after the same number of steps, by Optuna (extra tune), and compare "
-        "the best with the default settings on seeds that the search has not seen.\n\nAll settings of train are "
-        f"options too, and the same for all trials: train {HELP_ALL} shows them. Their defaults are those of "
-        "train. The same command continues a "
+        f"the best with the default settings on seeds that the search has not seen.\n\nThe settings that train "
+        f"{HELP_ALL} shows are options too, and the same for all trials; only {', '.join(map(option_name, REFUSED))} "
+        "are refused, since a search sets them itself. The defaults are those of train. The same command continues a "
         "search that was stopped or killed."
     )
     common = common_options(experiment, [(name,) for name in COMMON])

@@ -64,9 +64,10 @@ def make_action_distribution(
 
 
 def default_std(dimensions: int) -> float:
-    """Return the initial standard deviation of Gaussians with this number of dimensions >= 1: at most sqrt(2 / d).
+    """Return the initial standard deviation of Gaussians with this number of dimensions d >= 1: min(1, sqrt(2 / d)).
 
-    So the length of the noise over all dimensions, whose mean square is d times the variance, does not grow with d.
+    So from two dimensions on, the length of the noise of all together, whose mean square is d times the variance, does
+    not grow with d.
     """
     return min(1.0, math.sqrt(2.0 / dimensions))
 

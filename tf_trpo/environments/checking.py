@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
+from tf_trpo.environments.costs import Cost, find_costs
 from tf_trpo.environments.failures import EnvironmentFailedError, described
 from tf_trpo.environments.findings import WRAPPER, EnvironmentReport, Finding, error, warning
 from tf_trpo.environments.judging import of_play
@@ -34,6 +35,7 @@ def check_environment(
     wrappers: Sequence[Wrapper] = (),
     action_masks: ActionMasks = "auto",
     info_keys: Sequence[str] = (),
+    costs: Sequence[Cost] = (),
     steps: int = 2000,
     seed: int = 0,
 ) -> EnvironmentReport:
@@ -42,7 +44,7 @@ def check_environment(
     Args:
       environment: a Gymnasium id, a function or class without arguments that makes a new environment at every call, or
         the name "module:Class" of one.
-      env_kwargs, wrappers, action_masks, info_keys: as for `make_vector_environment`.
+      env_kwargs, wrappers, action_masks, info_keys, costs: as for `make_vector_environment`.
       steps: number of steps to take, >= 1; fewer if they take longer than `probing.LONGEST` seconds.
       seed: seed of the episodes and the actions, >= 0.
 
@@ -50,10 +52,11 @@ def check_environment(
       An `EnvironmentReport`. Whatever the environment raises becomes a finding.
 
     Raises:
-      TypeError, ValueError: steps or seed is not an integer, or is too small.
+      TypeError, ValueError: steps or seed is not an integer, or is too small; or as `find_costs`.
     """
     check_whole_numbers(steps=steps)
     check_whole_numbers(lowest=0, seed=seed)
+    found = find_costs(costs)
     making: dict[str, Any] = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
     make = functools.partial(make_wrapped, environment, **making)
     with warnings.catch_warnings():
@@ -64,7 +67,7 @@ def check_environment(
         except (Exception, SystemExit) as raised:
             return EnvironmentReport((_unmakeable(raised),), {})
         try:
-            return _report(env, make, steps, seed, info_keys)
+            return _report(env, make, seed, functools.partial(play, env, steps, seed, info_keys, found))
         finally:
             env.close()
 
@@ -74,16 +77,14 @@ def _unmakeable(raised: BaseException) -> Finding:
     return error("cannot-be-made", what, "make it once in Python, without tf_trpo, and fix its error.")
 
 
-def _report(
-    env: gym.Env, make: Callable[[], gym.Env], steps: int, seed: int, info_keys: Sequence[str]
-) -> EnvironmentReport:
+def _report(env: gym.Env, make: Callable[[], gym.Env], seed: int, played: Callable[[], Play]) -> EnvironmentReport:
     facts = {"observations": _named(env.observation_space), "actions": _named(env.action_space)}
     findings = list(_of_spaces(env))
     if any(finding.severity == "error" for finding in findings):
         # The environment's observations and actions cannot be used, so it cannot be stepped.
         return EnvironmentReport(tuple(findings), facts)
     facts |= _policy_facts(_policy(env))
-    seen, limit = play(env, steps, seed, info_keys), _time_limit(env)
+    seen, limit = played(), _time_limit(env)
     facts |= _play_facts(seen, limit)
     findings += of_play(seen, has_limit=limit is not None)
     if seen.failure is None:
@@ -118,7 +119,7 @@ def _of_spaces(env: gym.Env) -> Iterator[Finding]:
     if unbounded:
         yield warning(
             "unbounded-actions",
-            f"{', '.join(unbounded)} has no bounds: the policy's first standard deviation, initial_std, is about 1 "
+            f"{', '.join(unbounded)} has no bounds: the policy's first standard deviation, initial_std, is at most 1 "
             "in the action's own unit, which may be far too large or too small.",
             f"give the Box finite bounds, by {WRAPPER} if need be, or choose --initial-std in units of the action.",
         )

@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from tf_trpo.environments.costs import COSTS
+from tf_trpo.environments.costs import COSTS, Cost
 from tf_trpo.environments.failures import EnvironmentFailedError
 from tf_trpo.environments.guarded import GuardedEnvironment
 from tf_trpo.environments.masks import choices
@@ -90,7 +90,7 @@ class Watched(gym.Wrapper):
         return given
 
 
-def play(env: gym.Env, steps: int, seed: int, info_keys: Sequence[str] = ()) -> Play:
+def play(env: gym.Env, steps: int, seed: int, info_keys: Sequence[str] = (), costs: Sequence[Cost] = ()) -> Play:
     """Play seeded episodes with random actions that masks allow.
 
     Args:
@@ -98,9 +98,10 @@ def play(env: gym.Env, steps: int, seed: int, info_keys: Sequence[str] = ()) -> 
       steps: environment steps to take; fewer if the environment fails or the steps take longer than `LONGEST`.
       seed: seed of the first episode and of the actions; each further episode has the next seed.
       info_keys: names of numbers in the infos of episode ends.
+      costs: keys of infos, and functions, to compute in each step.
     """
     watched, seen = Watched(env), Play(infos=dict.fromkeys(info_keys, 0))
-    guarded, rng = GuardedEnvironment(watched, 0, info_keys), np.random.default_rng(seed)
+    guarded, rng = GuardedEnvironment(watched, 0, info_keys, costs), np.random.default_rng(seed)
     env.action_space.seed(seed)
     try:
         while len(seen.rewards) < steps and watched.seconds < LONGEST:
@@ -120,8 +121,9 @@ def _play_episode(env: gym.Env, watched: Watched, seen: Play, steps: int, rng: n
         mask = mask_in(observation)
         seen.empty_masks += mask is not None and _has_empty(env.action_space, mask)
         observation, reward, terminated, truncated, figures = env.step(random_action(env.action_space, mask, rng))
-        if not np.isfinite(np.float32(reward)) and seen.not_finite is None:
-            seen.not_finite = f"a reward of {reward} in step {len(seen.rewards) - start + 1} of an episode"
+        for kind, value in [("reward", reward), *(("cost", cost) for cost in figures.get(COSTS, ()))]:
+            if not np.isfinite(np.float32(value)) and seen.not_finite is None:
+                seen.not_finite = f"a {kind} of {value} in step {len(seen.rewards) - start + 1} of an episode"
         seen.rewards.append(float(reward))
         ended = bool(terminated or truncated)
         _look(seen, space, observation, f"step {len(seen.rewards) - start} of an episode")

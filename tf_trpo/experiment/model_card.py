@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from tf_trpo.experiment.environment_id import flag_for
 from tf_trpo.experiment.experiment import Experiment
 from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.files import AGENT_FILE, replaced_at_once, write_whole
@@ -125,9 +127,9 @@ def _made(evaluations: Evaluations) -> list[tuple[str, Mapping[str, float]]]:
 
 
 def training_command(experiment: Experiment) -> str:
-    """Return the command that repeats a run, with every setting that differs from its default.
+    """Return the command that repeats a run with the commit that the card names.
 
-    The command uses no preset, because a preset may change.
+    The command has every setting that differs from its default, and no preset, because a preset may change.
     """
     settings = experiment.flat()
     choices = {"algorithm": "trpo", "radius": "fixed"}
@@ -137,7 +139,9 @@ def training_command(experiment: Experiment) -> str:
         for name, value in settings.items()
         if name not in _NOT_OF_THE_RESULT and (name == "env" or value != defaults[name])
     }
-    return shlex.join(["python", "scripts/train.py", "--preset", "none", *_as_arguments(chosen)])
+    making = experiment.environment
+    flag = flag_for(experiment.env, making.wrapper, making.costs)
+    return shlex.join(["python", "scripts/train.py", "--preset", "none", *_as_arguments(chosen)]) + flag
 
 
 def _as_arguments(settings: Mapping[str, Any]) -> list[str]:
@@ -148,5 +152,7 @@ def _as_arguments(settings: Mapping[str, Any]) -> list[str]:
         if isinstance(value, bool):
             arguments.append(f"--{option}" if value else f"--no-{option}")
         else:
-            arguments += [f"--{option}", *map(str, value if isinstance(value, list | tuple) else [value])]
+            values = value if isinstance(value, list | tuple) else [value]
+            words = [json.dumps(each) if isinstance(each, dict) else str(each) for each in values]
+            arguments += [f"--{option}", *words]
     return arguments

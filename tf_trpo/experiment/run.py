@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
+import numpy as np
 
 from tf_trpo.callbacks import Checkpoint, EpisodeVideo, Evaluate, HistoryCSV, StopOnSignal, TensorBoard
 from tf_trpo.callbacks.tensorboard import add_final_evaluation
@@ -243,7 +243,8 @@ def _resumed(experiment: Experiment, folder: RunFolder) -> Experiment:
       The settings. If total_steps differs, schedule_steps is the old total_steps, so that schedules continue.
 
     Raises:
-      ValueError: there is no run, it is complete, its folder has links, or a setting differs that must not change.
+      ValueError: there is no run, it is complete, its folder has links, a setting differs that must not change, or
+        total_steps is smaller than the number of steps already taken.
     """
     folder.check_no_links()
     before = type(experiment).from_run(folder.path)
@@ -259,13 +260,21 @@ def _resumed(experiment: Experiment, folder: RunFolder) -> Experiment:
         raise ValueError(f"a resumed run keeps its {', '.join(refused)}; only {changeable} can change")
     if folder.is_complete() and not changed:
         raise ValueError(f"{folder.path} is complete; a larger total_steps continues it")
+    taken, old_total, total = _steps_taken(folder), before.run.total_steps, experiment.run.total_steps
+    if total < min(old_total, taken):
+        raise ValueError(f"{folder.path} has taken {taken} steps: total_steps cannot be reduced to {total}")
+    return experiment.replace(schedule_steps=old_total) if total != old_total and schedule is None else experiment
+
+
+def _steps_taken(folder: RunFolder) -> int:
+    """Return the steps in the last row of a run's history; raise ValueError if the history cannot be continued."""
+    if not folder.has_iterations():
+        return 0
+    iterations, steps = "time/iterations", "time/total_timesteps"
     try:
-        iterations = (
-            read_history(folder.history, ("time/iterations",))["time/iterations"] if folder.has_iterations() else ()
-        )
-        if any(map(math.isnan, iterations)):
-            raise ValueError("a row has no number of its iteration")
+        history = read_history(folder.history, (iterations, steps))
+        if not np.isfinite([history[iterations], history[steps]]).all():
+            raise ValueError("a row has no number of its iteration, or of the steps until then")
     except ValueError as error:
         raise ValueError(f"mend {folder.history}, or move it away: {error}") from None
-    differs = before.run.total_steps != experiment.run.total_steps
-    return experiment.replace(schedule_steps=before.run.total_steps) if differs and schedule is None else experiment
+    return int(history[steps][-1])

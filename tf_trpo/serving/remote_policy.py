@@ -37,15 +37,10 @@ class RemotePolicy:
     """
 
     def __init__(self, url: str, action: Any = None, timeout: float = 30.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or not _PATH.fullmatch(parts.path):
-            raise ValueError(f"{url} is not the URL of a model: http://HOST:PORT/v1/models/NAME")
-        connection = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = connection(parts.hostname, parts.port, timeout=timeout)
+        self._connection, self._path = _connection(url, timeout)
         self._action = action
         self._state_names: list[str] | None = None
         self._state: dict[str, Any] = {}
-        self._path = parts.path
         self._where = f"{self._connection.host}:{self._connection.port}{self._path}"
 
     def begin(self) -> None:
@@ -120,14 +115,33 @@ class RemotePolicy:
                 # A server may close an idle connection. Repeating the request is safe: the server keeps no state.
                 self.close()
                 response = self._send(method, what, body)
-            answer = msgspec.json.decode(response.read(_LARGEST_ANSWER), type=dict[str, Any])
+            content = response.read(_LARGEST_ANSWER)
+            if response.status == http.HTTPStatus.OK:
+                return msgspec.json.decode(content, type=dict[str, Any])
         except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             self.close()
             raise RemoteError(f"{self._where}: {error}") from None
-        if response.status != http.HTTPStatus.OK:
-            raise RemoteError(f"{self._where} answers with status {response.status}: {answer.get('error')}")
-        return answer
+        self.close()
+        # A server that stands in between, such as a proxy, may answer with text or HTML.
+        try:
+            reason = msgspec.json.decode(content, type=dict[str, Any]).get("error")
+        except (ValueError, RecursionError):
+            reason = None
+        raise RemoteError(f"{self._where} answers with status {response.status}" + (f": {reason}" if reason else ""))
 
     def _send(self, method: str, what: str, body: bytes | None) -> http.client.HTTPResponse:
         self._connection.request(method, self._path + what, body, {"Content-Type": "application/json"})
         return self._connection.getresponse()
+
+
+def _connection(url: str, timeout: float) -> tuple[http.client.HTTPConnection, str]:
+    """Return a connection, which is not open yet, to the server of a model's URL, and the path of the URL."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and _PATH.fullmatch(parts.path):
+            kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+            return kind(parts.hostname, parts.port, timeout=timeout), parts.path
+    except (ValueError, http.client.InvalidURL):
+        # The port or the host cannot be read. The message says the same for each wrong part.
+        pass
+    raise ValueError(f"{url} is not the URL of a model: http://HOST:PORT/v1/models/NAME")

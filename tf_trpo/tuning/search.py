@@ -99,7 +99,7 @@ class Search:
             # The file is missing if the search was killed between writing its two files.
             if space_file(self.folder).exists():
                 return read_space_of(self.folder)
-        space = self.tuning.space or default_space(experiment)
+        space = self.tuning.space or default_space(experiment, self.tuning.fixed_settings)
         check_space(space, experiment)
         return space
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
@@ -94,13 +94,14 @@ SearchSpace = Mapping[str, Range | Choice]
 """Name of a setting -> the values that are searched."""
 
 
-def default_space(experiment: Experiment) -> dict[str, Range | Choice]:
+def default_space(experiment: Experiment, fixed: Collection[str] = ()) -> dict[str, Range | Choice]:
     """Make the default search space of an experiment: the settings on which learning most often depends.
 
     Ranges are centred at the experiment's own values, so that the search starts from those of a preset.
 
     Args:
       experiment: the settings from which the search starts, after `tf_trpo.tuning.search.written_out`.
+      fixed: settings to leave out.
 
     Returns:
       A space of the size of a step, its damping, the discount, lambda, the number of samples, and the fit of the value
@@ -125,7 +126,7 @@ def default_space(experiment: Experiment) -> dict[str, Range | Choice]:
     epochs = found["value_epochs"]
     if epochs:
         space["value_epochs"] = Range(max(epochs // 4, 1), epochs * 4, log=True)
-    return space
+    return {name: values for name, values in space.items() if name not in fixed}
 
 
 def check_space(space: SearchSpace, experiment: Experiment) -> None:

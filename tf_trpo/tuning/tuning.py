@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tf_trpo.experiment import Experiment
+from tf_trpo.experiment.conversion import leaves, unknown_names
 from tf_trpo.ranges import require_allowed
 from tf_trpo.tuning.space import SearchSpace, check_space, parsed_space, plain_space
 
@@ -77,7 +78,9 @@ class Tuning:
     trials: int = 40
     """Number of trials, including the one with the default settings; killed trials do not count."""
     space: SearchSpace | None = None
-    """The settings to search, each with a `Range` or a `Choice`; None for `default_space`."""
+    """The settings to search, each with a `Range` or a `Choice`; None: `default_space` without `fixed_settings`."""
+    fixed_settings: tuple[str, ...] = ()
+    """Settings that are not searched unless `space` names them: all trials have the experiment's values."""
     seeds: int = 1
     """Trainings per trial, each with its own seed; the value of the trial is their mean. All trials use the same
     seeds."""
@@ -95,6 +98,10 @@ class Tuning:
         seeds = f"[1, {MOST_SEEDS}]"
         require_allowed(self, trials="[1, 100000]", seeds=seeds, evaluations="[1, 1000]", jobs="[1, 1000]")
         require_allowed(self, check_seeds=f"[0, {MOST_SEEDS}]")
+        known = leaves(Experiment)
+        unknown = [name for name in self.fixed_settings if name not in known]
+        if unknown:
+            raise ValueError(f"fixed_settings has unknown settings: {unknown_names(unknown, known)}")
         if self.space is not None:
             check_space(self.space, self.experiment)
 
@@ -141,7 +148,8 @@ class Tuning:
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """Return the settings that differ from those of a search in a file and must be equal to continue it."""
-        own = self.to_json()
+        # A search of an earlier version recorded no fixed settings. It keeps the space in its folder.
+        own, other = self.to_json(), {"fixed_settings": [*self.fixed_settings], **other}
         changed = [name for name in own if name not in ("experiment", *_CHANGEABLE) and own[name] != other.get(name)]
         ours, theirs = own["experiment"], other.get("experiment", {})
         of_runs = {"quiet", "threads"}

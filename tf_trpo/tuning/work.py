@@ -71,10 +71,11 @@ def _value(tuning: Tuning, study: Study, trial: Any, folder: Path, on_change: Ca
             step = place * tuning.evaluations + min(position, tuning.evaluations - 1)
             if step <= reported:
                 return False
-            reported = step
+            is_first, reported = reported < 0, step
             trial.report(value, step)
             on_change()
-            return trial.should_prune()
+            # The pruner spares position 0 only, which trials with long rollouts skip.
+            return not is_first and trial.should_prune()
 
         experiment = tuning.experiment.replace(**settings, seed=seed)
         value = train_once(experiment, folder.with_name(f"{folder.name}-{seed}"), tuning.evaluations, report)
