@@ -93,6 +93,25 @@ def test_actions_between_minus_1_and_1_are_unchanged_and_powers_of_two_are_exact
         )
 
 
+@pytest.mark.parametrize("given", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_actions_at_the_bounds_have_exactly_the_coordinates_minus_1_and_1(dtype, given):
+    box, _ = made([0.1, -0.3, 100.0, 1e9], [0.7, 0.9, 100.7, 1e9 + 64], dtype)
+    low, high = (bound.astype(given) for bound in (box.low, box.high))
+    found = box.from_environment(np.stack([low, high, 0.25 * low + 0.75 * high]))
+    np.testing.assert_array_equal(found[:2], np.float32([[-1] * 4, [1] * 4]))
+    np.testing.assert_allclose(found[2, :2], 0.5, atol=1e-6)
+
+
+def test_a_dimension_whose_two_bounds_are_equal_has_the_coordinate_0():
+    box, space = made([0.0, -1.0, 5.0], [0.0, 1.0, 5.0])
+    actions = np.float32([[0.0, 1.0, 5.0], [0.0, 0.5, 5.0]])
+    found = box.from_environment(actions)
+    np.testing.assert_array_equal(found, [[0, 1, 0], [0, 0.5, 0]])
+    np.testing.assert_array_equal(box.environment_actions(found), actions)
+    assert all(space.contains(action) for action in box.environment_actions(COORDINATES[:9].reshape(3, 3)))
+
+
 def test_dimensions_without_two_bounds_keep_their_units():
     box, _ = made([-5.0, -np.inf, -np.inf, 0.0], [np.inf, 7.0, np.inf, 10.0])
     np.testing.assert_array_equal(box.bounded, [False, False, False, True])

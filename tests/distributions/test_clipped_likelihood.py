@@ -28,8 +28,23 @@ def random_parameters(rows, seed=0):
 def closed_form(parameters, actions, low=LOW, high=HIGH):
     mean, log_std = np.split(parameters, 2, axis=-1)
     normal = stats.norm(mean, np.exp(log_std))
-    beyond = np.where(actions < low, normal.logcdf(low), normal.logsf(high))
-    return np.where((actions < low) | (actions > high), beyond, normal.logpdf(actions)).sum(axis=-1)
+    beyond = np.where(actions <= low, normal.logcdf(low), normal.logsf(high))
+    return np.where((actions <= low) | (actions >= high), beyond, normal.logpdf(actions)).sum(axis=-1)
+
+
+def test_an_action_exactly_at_a_bound_has_the_probability_of_all_actions_beyond():
+    parameters = tf.constant([[2.0, -2.0, 0.0, 0.5], [0.3, 0.8, -0.5, 0.1]])
+    gaussian = make_gaussian()
+    for environment in (np.float32([[7.0, -2.0], [5.0, 0.5]]), np.float32([[6.0, 0.5], [7.0, 0.1]])):
+        actions = gaussian.from_environment(environment)
+        with tf.GradientTape() as tape:
+            tape.watch(parameters)
+            log_prob = gaussian.log_prob(parameters, tf.constant(actions))
+        np.testing.assert_allclose(log_prob, closed_form(parameters.numpy(), actions), rtol=1e-5)
+        mean = tape.gradient(log_prob, parameters).numpy()[:, :2]
+        # At an upper bound, a larger mean is always more likely; at a lower bound, a smaller one.
+        assert (mean[actions == 1] > 0).all()
+        assert (mean[actions == -1] < 0).all()
 
 
 @pytest.mark.parametrize("open_side", [False, True])

@@ -119,8 +119,20 @@ def test_constant_returns_set_no_scale():
 
 def test_infinite_variances_count_as_the_largest_number_and_rounding_does_not_count_as_spread():
     largest = float(np.finfo(np.float32).max)
-    for variance, resolution, expected in ((np.inf, 0.0, largest), (9.0, 1e-8, 1.0), (9.0, 1e-12, 3.0)):
+    for variance, resolution, expected in ((np.inf, 0.0, largest), (9.0, 1e-8, 10.0), (9.0, 1e-12, 3.0)):
         layer = RunningNormalization((1,), resolution=resolution)
         samples = Moments(*(tf.constant(x, tf.float64) for x in ([1e9], [variance], 9.0)))
         assert layer.update(layer.begin(samples, tf.constant(True), absorbed_by=None))
         np.testing.assert_array_equal(layer.scale, np.float32([expected]))
+
+
+@pytest.mark.parametrize("min_std", [0.0, 0.01])
+def test_the_rounding_error_of_a_constant_feature_is_not_amplified(min_std):
+    """Seconds since 1970 in float32, which are multiples of 128."""
+    seconds = 1.7e9 + np.arange(0.0, 256.0, 4.0)
+    samples = np.float32(np.stack([seconds, 0.0 * seconds, 0.0 * seconds + 0.25], axis=1))
+    assert samples[:, 0].std() > 50
+    layer = RunningNormalization((3,), min_std=min_std, resolution=4 * np.finfo(np.float32).eps)
+    updated(layer, [samples.astype(np.float64)])
+    assert np.abs(layer(samples)).max() < 0.25
+    np.testing.assert_allclose(layer.scale[1:], [min_std or 1.0] * 2)

@@ -179,7 +179,7 @@ def test_without_constraints_the_step_is_that_of_the_trust_region():
     assert step == pytest.approx([np.sqrt(2 * 0.01 / 4.0)])
 
 
-def test_a_violated_constraint_without_a_gradient_makes_the_problem_infeasible():
+def test_a_violated_constraint_without_a_gradient_is_ignored():
     step, feasible = solve(np.array([4.0, 0.0]), np.zeros([1, 2]), np.ones(1), np.diag([4.0, 0.0]), 0.01)
     assert feasible
     np.testing.assert_allclose(step, [np.sqrt(2 * 0.01 / 4.0), 0.0])

@@ -299,6 +299,22 @@ def test_a_policy_at_the_limit_of_its_anchor_continues_to_learn():
         assert kl_from(anchor, weights, steps.probabilities()) > 0.98 * limit
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-7, 1e-5])
+@pytest.mark.parametrize("limit", [1e-3, 1e-5])
+def test_a_policy_that_equals_its_anchor_learns_although_the_trust_region_is_much_larger(limit, noise):
+    """At the anchor, the gradient of the KL from it is 0, or rounding noise in any direction."""
+    steps = Steps(TrustRegion(0.17, anchor_kl=limit, direction=EXACT), 3)
+    problem = ConstrainedMDP(0, 1)
+    batch = steps.batch(problem)
+    anchor = steps.policy.distribution_parameters(batch.observations)
+    anchor += noise * tf.random.stateless_normal(anchor.shape, [1, 5])
+    outcomes = steps.train(lambda: steps.batch(problem)._replace(anchor=anchor))
+    assert outcomes[0].accepted
+    assert 0.1 * limit < outcomes[0].anchor_kl <= limit
+    assert max(outcome.anchor_kl for outcome in outcomes) <= limit
+    assert sum(outcome.actual_improvement for outcome in outcomes) > 0
+
+
 def test_a_policy_beyond_the_limit_of_its_anchor_returns():
     steps = Steps(TrustRegion(0.01, anchor_kl=0.02, direction=EXACT), 12)
     problem = ConstrainedMDP(0, 1)

@@ -135,7 +135,8 @@ def bad_figures(self, theta, figures=Objective.figures):
 
 
 def bad_products(self, product=Objective.fisher_vector_product, **kwargs):
-    return lambda vector: bad("Fisher-vector product", product(self, **kwargs)(vector))
+    exact = product(self, **kwargs)
+    return lambda vector: tf.where(tf.equal(fault(), "curvature"), -vector, bad("Fisher-vector product", exact(vector)))
 
 
 def bad_steps(optimizer, gradients, variables, apply=keras.optimizers.Adam.apply):
@@ -165,6 +166,7 @@ FAULTS = {
         "a Fisher-vector product, or the right-hand side of its linear system, is not finite",
         "policy",
     ),
+    "curvature": ("there is no direction to step in: the curvature", "policy"),
     "KL": (SEARCHED, "policy"),
     "surrogate": (SEARCHED, "policy"),
     "step": ("the step has no finite length", "policy"),

@@ -80,18 +80,32 @@ class ActionBox:
         return inside if len(self.shape) == 1 else tf.reshape(inside, [-1, *self.shape])
 
     def from_environment(self, actions: ArrayLike) -> NDArray[np.float32]:
-        """Convert the environment's actions [L, *shape] to coordinates, float32 [L, d]."""
+        """Convert the environment's actions [L, *shape] to coordinates, float32 [L, d].
+
+        In a dimension with two bounds, the bounds become exactly -1 and 1, also if the actions were rounded to float32.
+        If the two bounds are equal, their coordinate is 0.
+        """
         center, half_range = self._affine
-        rows = np.asarray(actions, np.float64)
-        return ((rows.reshape(len(rows), -1) - center) / half_range).astype(np.float32)
+        given = np.asarray(actions)
+        rows = given.reshape(len(given), -1).astype(np.float64)
+        centred = rows - center
+        coordinates = np.divide(centred, half_range, out=np.zeros_like(centred), where=half_range > 0)
+        precision = given.dtype if np.issubdtype(given.dtype, np.floating) else np.dtype(np.float64)
+        for bound, coordinate in ((self.low, -1.0), (self.high, 1.0)):
+            with np.errstate(over="ignore"):
+                is_at = self.bounded & (half_range > 0) & (rows == bound.astype(precision))
+            coordinates[is_at] = coordinate
+        return coordinates.astype(np.float32)
 
     def clipped(self, coordinates: tf.Tensor) -> tf.Tensor:
         """Clip coordinates [N, d] to the box."""
-        low, high = (
-            tf.constant(bound.astype(np.float32), coordinates.dtype)
-            for bound in (self.low_coordinate, self.high_coordinate)
-        )
+        low, high = self.coordinate_bounds(coordinates.dtype)
         return tf.minimum(tf.maximum(coordinates, low), high)
+
+    def coordinate_bounds(self, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the lower and upper bounds of coordinates, rounded to float32 as all coordinates are, [d] each."""
+        low, high = (bound.astype(np.float32) for bound in (self.low_coordinate, self.high_coordinate))
+        return tf.constant(low, dtype), tf.constant(high, dtype)
 
     def check_mirror(self, actions: Reflection) -> None:
         """Raise ValueError if a reflection of the actions, in the environment's units, does not preserve the box."""

@@ -23,10 +23,11 @@ Distribution: TypeAlias = tfp.distributions.Distribution
 class ActionDistribution(keras.layers.Layer, abc.ABC):
     """A family of distributions over actions, and everything that a policy needs to know about actions.
 
-    A subclass must define `distribution`. Any TFP distribution can be used if its KL is registered and can be
-    differentiated twice at its minimum (the KL of Laplace cannot: it has an absolute value there). The other methods
-    have defaults that are right for every distribution; a subclass may replace them by closed forms. Weights that do
-    not depend on the observation, such as a Gaussian's free standard deviations, belong to this layer.
+    A subclass must define `distribution`. Any TFP distribution can be used if its KL can be differentiated twice at its
+    minimum (the KL of Laplace cannot: it has an absolute value there). The KL must be registered, or the class defines
+    `kl`. The other methods have defaults that are right for every distribution; a subclass may replace them by closed
+    forms. Weights that do not depend on the observation, such as a Gaussian's free standard deviations, belong to this
+    layer.
 
     Args:
       num_outputs: number of the encoder's outputs for each observation.

@@ -127,12 +127,14 @@ class Gaussian(BoxDistribution):
         if not self.clipped_likelihood:
             return super().log_prob(parameters, actions)
         normal = self.distribution(parameters).distribution
+        low, high = self.box.coordinate_bounds(actions.dtype)
         clipped = self.box.clipped(actions)
         # All three terms are computed at the clipped action, which is always finite, so that the branch that tf.where
         # does not select has a finite gradient.
         inside = normal.log_prob(clipped)
-        upwards = tf.where(actions > clipped, normal.log_survival_function(clipped), inside)
-        return tf.reduce_sum(tf.where(actions < clipped, normal.log_cdf(clipped), upwards), axis=-1)
+        # Demonstrated actions, which the environment got clipped, lie exactly at a bound.
+        upwards = tf.where(actions >= high, normal.log_survival_function(clipped), inside)
+        return tf.reduce_sum(tf.where(actions <= low, normal.log_cdf(clipped), upwards), axis=-1)
 
     def metric_product(self, parameters: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
         """M = diag(1 / std^2, 2), for the means and the log standard deviations."""

@@ -55,16 +55,16 @@ class RunningNormalization(_RunningMoments):
     """Computes (x - mean) / std, clipped; x itself before the first samples.
 
     The statistics are float64, and the mean is subtracted before the cast to float32, so that observations of 1e9 + 1
-    and 1e9 + 2 differ. A constant feature is divided by 1. So neither the units nor the origin of a feature change the
-    result.
+    and 1e9 + 2 differ. So neither the units nor the origin of a feature change the result. A constant feature is
+    divided by 1, or by min_std if that is given; if its rounding error is larger, by that.
 
     Args:
       shape: shape of one sample.
       clip: largest absolute value of the result, > 0.
       min_std: divisor of features whose standard deviation is smaller, >= 0, in the feature's own units. Otherwise a
         feature that is nearly always 0, such as a contact force, would become as large as `clip` when it is not 0.
-      resolution: relative rounding error of the samples, >= 0. A feature whose standard deviation is at most
-        resolution * |mean| counts as constant.
+      resolution: relative rounding error of the samples, >= 0. A feature whose standard deviation is at most the
+        rounding error resolution * |mean| counts as constant.
 
     Raises:
       ValueError: min_std is negative or not finite.
@@ -156,7 +156,8 @@ class RunningNormalization(_RunningMoments):
 
     def _std(self, moments: Moments) -> tf.Tensor:
         std, least = tf.sqrt(moments.variance), tf.maximum(self.resolution * tf.abs(moments.mean), self.min_std)
-        std = tf.where(std > least, std, self.min_std or 1.0)
+        # A constant feature may vary by its rounding error, which must not be amplified.
+        std = tf.where(std > least, std, tf.maximum(least, self.min_std or 1.0))
         return tf.clip_by_value(tf.cast(std, tf.float32), _TINY, _HUGE)
 
     def get_config(self) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class PolicySettings:
     """File of a saved agent (agent.keras) whose policy this one must stay near, within the limit anchor_kl."""
     ema_momentum: float | None = 0.9
     """Evaluate and export a moving average of the policy's weights over about the last 1 / (1 - ema_momentum)
-    iterations, at first over the last quarter of the iterations, in [0, 1). None for the policy itself."""
+    iterations, at first over the last quarter of the iterations. In [0, 1). None for the policy itself."""
 
     def __post_init__(self) -> None:
         require_allowed(self, initial_std="(0, inf)", final_std="(0, inf)")

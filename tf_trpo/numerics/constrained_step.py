@@ -26,7 +26,7 @@ class ConstrainedStep(NamedTuple):
 
     Attributes:
       coefficients: w, float64 [D]; 0 if there is no solution.
-      feasible: bool scalar, whether a point within the trust region satisfies the constraints.
+      feasible: bool scalar, whether a point within the trust region satisfies the constraints that are not ignored.
     """
 
     coefficients: tf.Tensor
@@ -45,8 +45,8 @@ def constrained_step(
 
     Args:
       gain: p, float64 [D]: g'y_j, with the gradient g.
-      slopes: A, float64 [C, D]: b_i'y_j, with the constraints' gradients b_i, 0 <= C <= 4. A row of zeros is a
-        constraint that does not depend on w.
+      slopes: A, float64 [C, D]: b_i'y_j, with the constraints' gradients b_i, 0 <= C <= 4. A row of zeros is
+        ignored, even if its constraint is violated.
       excess: c, float64 [C], positive for a constraint that is violated at w = 0.
       metric: M, float64 [D, D]: y_j'F y_k, symmetric and positive semi-definite up to rounding. Directions that depend
         linearly on others are not used.

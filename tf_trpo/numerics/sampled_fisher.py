@@ -58,19 +58,26 @@ class OuterProducts(NamedTuple):
 
 
 def sampled_fisher_inverse(
-    like: Sequence[tf.Tensor], factors: Sequence[OuterProducts | tf.Tensor], damping: float | tf.Tensor
+    like: Sequence[tf.Tensor],
+    factors: Sequence[OuterProducts | tf.Tensor],
+    damping: float | tf.Tensor,
+    least_share: float = 0.0,
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Make the product r [P] -> (F + damping I)^-1 r.
 
-    F is J'J; for tensors without a part of J, F is a multiple of I.
+    F is J'J; for tensors without a part of J, F is a multiple of I. If the damping is small, the product is a small
+    difference of large vectors: with an eigenvalue of J'J that is 20,000 times the damping, the product in float32 is
+    no longer positive definite.
 
     Args:
       like: tensors (or variables) with static shapes that make up the P parameters, in the order of `flatten`.
       factors: for each of these tensors, either its part of J, with the same C and N, or a curvature, a scalar >= 0.
       damping: number added to the diagonal, > 0; a number or a float scalar.
+      least_share: the damping is raised to this share of the Frobenius norm of J'J, which is at least the largest
+        eigenvalue.
 
     Returns:
-      The product: linear, symmetric and positive definite.
+      The product: linear, symmetric and, up to rounding, positive definite.
 
     Raises:
       ValueError: a shape is wrong, or the damping is not positive; also from the returned function.
@@ -91,6 +98,7 @@ def sampled_fisher_inverse(
         )
     if seen:
         gram = tf.add_n([factor.gram() for factor in seen])
+        damping = tf.maximum(scalar(damping, gram.dtype), least_share * _frobenius_norm(gram))
         inverse = positive_definite_inverse(
             gram + scalar(damping, gram.dtype) * tf.eye(gram.shape[0], dtype=gram.dtype)
         )
@@ -110,6 +118,12 @@ def sampled_fisher_inverse(
         )
 
     return product
+
+
+def _frobenius_norm(gram: tf.Tensor) -> tf.Tensor:
+    """Compute the Frobenius norm of J J', which is also that of J'J, without an overflow of the squares."""
+    largest = tf.reduce_max(tf.linalg.diag_part(gram))
+    return largest * tf.norm(tf.math.divide_no_nan(gram, largest))
 
 
 def positive_definite_inverse(matrix: tf.Tensor) -> tf.Tensor:

@@ -164,8 +164,9 @@ def constrained_direction(
 
     The figures are then computed at this step. If one is above its limit there, the differences from the linear models
     are added to these models, and the problem is solved again, at most six times. If no step satisfies the corrected
-    models, the trust region is reduced to a quarter, where the differences are a quarter, too. Without corrections, a
-    policy at a curved limit could not move along it.
+    models, the trust region is reduced to a quarter, where the differences are a quarter, too. A policy within all
+    limits can so move even at its anchor, where the KL has no gradient. Without corrections, a policy at a curved limit
+    could not move along it.
 
     Args:
       constraints: at most 4.
@@ -241,7 +242,11 @@ class _LinearModels(NamedTuple):
     def solved(self, part: float | tf.Tensor = 1.0, bend: float | tf.Tensor = 0.0) -> ConstrainedStep:
         """Solve the problem within a part of max_kl, given how far the figures exceed the models at max_kl, `bend`."""
         # Both are quadratic in the step.
-        return constrained_step(self.gain, self.slopes, self.levels + part * bend, self.metric, part * self.max_kl)
+        excess = self.levels + part * bend
+        found = constrained_step(self.gain, self.slopes, excess, self.metric, part * self.max_kl)
+        # `constrained_step` ignores a figure without a gradient, although a shorter step may keep it within its limit.
+        ignored = tf.reduce_all(self.slopes == 0, axis=1) & (self.levels <= 0) & (excess > 0)
+        return found._replace(feasible=found.feasible & ~(self.within_reach & tf.reduce_any(ignored)))
 
 
 def _corrected(models: _LinearModels, changes: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
@@ -254,6 +259,7 @@ def _corrected(models: _LinearModels, changes: Callable[[tf.Tensor], tf.Tensor])
     Returns:
       The coefficients [D].
     """
+    is_within = models.within_reach & tf.reduce_all(models.levels <= 0)
 
     def correct(
         number: tf.Tensor, part: tf.Tensor, bend: tf.Tensor, coefficients: tf.Tensor, _: tf.Tensor
@@ -263,8 +269,10 @@ def _corrected(models: _LinearModels, changes: Callable[[tf.Tensor], tf.Tensor])
         bend = tf.maximum(bend, tf.where(tf.math.is_finite(excess), excess, 0.0))
         same, shorter = models.solved(part, bend), models.solved(part / 4.0, bend)
         shorten = ~same.feasible & models.within_reach
-        ends = tf.reduce_all(changed + models.levels <= 0) | ~tf.where(shorten, shorter.feasible, same.feasible)
-        found = tf.where(shorten, shorter.coefficients, same.coefficients)
+        can = tf.where(shorten, shorter.feasible, same.feasible)
+        ends = tf.reduce_all(changed + models.levels <= 0) | ~(can | is_within)
+        # Within the limits, some shorter step is good; half a step has a quarter of the KL.
+        found = tf.where(shorten, tf.where(can, shorter.coefficients, coefficients / 2.0), same.coefficients)
         return number + 1, tf.where(shorten, part / 4.0, part), bend, tf.where(ends, coefficients, found), ends
 
     first = models.solved().coefficients

@@ -56,7 +56,8 @@ class KLPenalty(PolicyOptimizer):
       ValueError: a setting is outside its range.
 
     Source:
-      Schulman et al. (2015), equation 11 and appendix C; the adaptive C: Schulman et al. (2017), section 4;
+      Schulman et al. (2015), section 4, before equation 11, and appendix C; the adaptive C: Schulman et al. (2017),
+      section 4;
       lecture, "Solving the KL-penalized problem" and "iterative optimization with Newton's method".
     """
 

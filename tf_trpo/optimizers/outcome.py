@@ -18,15 +18,15 @@ class Outcome(NamedTuple):
       accepted: bool, whether the parameters changed.
       line_search_status: int32, a `LineSearchStatus`: accepted, not used, or why the candidate was refused.
       surrogate: float64, L(new), the mean importance-sampled advantage after the step.
-      predicted_improvement: float64, g's with the step s, the improvement by the linear model; 0 if refused.
+      predicted_improvement: float64, the product of g and the step s: the improvement by a linear model; 0 if refused.
       actual_improvement: float64, L(new) - L(old); 0 if refused.
       improvement_ratio: float64, actual / predicted improvement; 0 if refused.
       kl: float64, mean joint KL(old || new) over valid samples, in nats; 0 if refused.
       candidate_kl: float64, KL(old || candidate), in nats: the largest over valid samples if the algorithm limits it,
         otherwise the mean.
-      candidate_improvement: float64, L(candidate) - L(old) plus the bonuses, if any; for a refused step, what the line
-        search judged: with multipliers, the same with the mixed advantages; for a step that restores a limit, how much
-        the figure above that limit fell.
+      candidate_improvement: float64, L(candidate) - L(old) plus the bonuses, if any. For a refused step, it is what the
+        line search judged. With multipliers, this is computed from the mixed advantages. If the step had to restore a
+        limit, it is by how much the figure above that limit fell.
       max_kl_over_states: float64, the largest KL(old || new) over valid samples, in nats.
       gradient_norm: |g|, Euclidean norm of the surrogate's gradient.
       step_norm: |theta_new - theta_old|, Euclidean.

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from tf_trpo.models.dense_calls import DenseCalls
 
 _LEAST_DAMPING = 1e-3
+_LEAST_SHARE = 1e-4
+"""Least damping, absolute and as a share of the norm of F'. The norm grows as 1 / std^2, and with less damping, the
+inverse in float32 would not stay positive definite. With a share of 3e-5, it did not."""
 _MOST_COLUMNS = 8
 """Largest number of rows of J for each state; more would leave too few states."""
 
@@ -40,7 +43,8 @@ def sampled_fisher_preconditioner(
     Args:
       objective: the batch, and the policy that took its actions.
       rank: largest rank of the first part of F', >= 1: the number of states times the number of outputs, at most 8.
-      damping: > 0; a number or a float scalar. It is raised to 0.001 if it is smaller.
+      damping: > 0; a number or a float scalar. It is raised to 0.001, and to 1e-4 times the Frobenius norm of the first
+        part of F', if it is smaller.
       least_share: smallest share of the weights that must be such kernels and biases, in [0, 1].
 
     Returns:
@@ -80,8 +84,8 @@ def sampled_fisher_preconditioner(
         known[id(variable)] if id(variable) in known else tf.reduce_mean(tf.square(part))
         for variable, part in zip(weights, of_score, strict=True)
     ]
-    # With less damping, the inverse in float32 would not stay positive definite.
-    return sampled_fisher_inverse(weights, factors, tf.maximum(scalar(damping, tf.float32), _LEAST_DAMPING))
+    damping = tf.maximum(scalar(damping, tf.float32), _LEAST_DAMPING)
+    return sampled_fisher_inverse(weights, factors, damping, _LEAST_SHARE)
 
 
 def _size(weight: tf.Variable) -> int:

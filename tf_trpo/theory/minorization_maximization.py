@@ -110,8 +110,9 @@ def minorization_maximization(
 ) -> MinorizationMaximizationResult:
     """Improve a policy [S, A] in at most max_iterations >= 1 steps with eta(new) >= M(new) >= M(old) = eta(old).
 
-    The steps are small: their divergence is about (S / C)^2 / 2, where S is the standard deviation of the advantages
-    under the visits; this is of the order of (1 - gamma)^2 / 32. Therefore the practical algorithm fixes delta instead.
+    The steps are small: their divergence is about (S / C)^2 / 2, where S is the sum over states of rho(s), the
+    unnormalised visits, times the standard deviation of the advantages there. This is of the order of
+    (1 - gamma)^2 / 32. Therefore the practical algorithm fixes delta instead.
 
     Raises:
       ValueError: policy is not a policy of the MDP, or max_iterations < 1.

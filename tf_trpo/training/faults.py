@@ -14,6 +14,8 @@ from tf_trpo.training.checkpoint import CheckpointError
 from tf_trpo.training.results import UpdateResult
 
 _logger = logging.getLogger(__name__)
+_NO_FIRST_DIRECTION = (ConjugateGradientStatus.NON_POSITIVE_CURVATURE, 0)
+"""Status and iterations of conjugate gradient that ended at 0, although the gradient is not 0."""
 
 
 class TrainingFailedError(RuntimeError):
@@ -68,6 +70,8 @@ def update_faults(result: UpdateResult) -> list[str]:
         causes.append("the surrogate advantage, the KL or the weights of the new policy are not finite")
     elif searched == LineSearchStatus.NO_DIRECTION and (outcome.cg_iterations or 0) > 0:
         causes.append("the step has no finite length: the curvature along it is not a positive number")
+    elif not outcome.accepted and (outcome.cg_status, outcome.cg_iterations) == _NO_FIRST_DIRECTION:
+        causes.append("there is no direction to step in: the curvature along the first one is not a positive number")
     if any(value.loss is not None and not np.isfinite(value.loss) for value in (result.value, *result.costs)):
         causes.append("the value loss, its gradient or the fitted weights are not finite")
     if not result.policy.statistics_are_finite:
