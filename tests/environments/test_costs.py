@@ -80,6 +80,28 @@ def test_costs_of_all_steps_are_in_the_rollout_and_other_rows_have_cost_0(backen
         assert episode.infos == {"speed": episode.length}
 
 
+@pytest.mark.parametrize("backend", ["sync", pytest.param("async", marks=pytest.mark.slow)])
+def test_after_a_replay_to_the_end_of_all_episodes_the_next_row_has_cost_0(backend):
+    def make():
+        return gym.wrappers.TimeLimit(Walk(), 3)
+
+    sources = [
+        LocalSource(make_vector_environment(make, 2, backend=backend, costs=["speed"]), Ones(), seed=0) for _ in "ab"
+    ]
+    try:
+        assert sources[0].collect([], NOISE[:3]).truncated[-1].all()
+        assert sources[1].restore(sources[0].state())
+        for source in sources:
+            np.testing.assert_array_equal(source.collect([], NOISE[:4]).costs[..., 0].T, [[0, 1, 2, 3]] * 2)
+        # A reset after such a replay begins an episode whose first row is a step.
+        assert sources[1].restore(sources[0].state())
+        sources[1].restart()
+        np.testing.assert_array_equal(sources[1].collect([], NOISE[:2]).costs[..., 0].T, [[1, 2]] * 2)
+    finally:
+        for source in sources:
+            source.close()
+
+
 @pytest.mark.parametrize("mode", AutoresetMode)
 def test_the_users_vector_environments_give_costs_by_keys(mode):
     own = SyncVectorEnv([Walk, Walk], autoreset_mode=mode)
