@@ -139,9 +139,8 @@ class LocalSource:
         here = at.observations, at.just_ended, noise, at.states
         try:
             rollout = collect_rollout(self.environments, self._actor, self._spec, *here, branch)
-        except EnvironmentFailedError:
-            # An environment that fails after these actions would fail again in every replay.
-            at.failed = True
+        except (EnvironmentFailedError, InvalidStepError):
+            at.give_up(len(noise))
             raise
         at.follow(rollout)
         return rollout if brancher is None or branch is None else rollout._replace(branches=brancher.branches())
@@ -206,6 +205,5 @@ class LocalSource:
         except InvalidStepError:
             raise
         except (Exception, SystemExit) as error:
-            # The same reset would fail after every replay.
-            self.episodes.failed = True
+            self.episodes.give_up(1)
             raise EnvironmentFailedError(f"{reason(error)}, when reset") from error
