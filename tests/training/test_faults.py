@@ -18,6 +18,7 @@ from tf_trpo.numerics import step_length_for_kl
 from tf_trpo.optimizers import constraints
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.training import TrainingFailedError, prepared, programs
+from tf_trpo.training.checkpoint import read_checkpoint
 from tf_trpo.training.faults import require_finite
 
 NAN = float("nan")
@@ -253,6 +254,30 @@ def test_an_environment_that_raises_is_named_and_the_run_is_saved(borrow_agent, 
         fit(other, Faulty(), 3, resume_from=tmp_path)
     assert int(other.iterations.numpy()) >= 3
     assert_finite(other)
+
+
+@pytest.mark.parametrize("every_steps", [1, 10**6])
+def test_a_failure_is_saved_even_if_there_is_a_checkpoint_of_the_iteration(every_steps, borrow_agent, tmp_path):
+    agent = borrow_agent(Faulty)
+    with pytest.raises(EnvironmentFailedError, match="exploded"):
+        fit(agent, Faulty(raising), callbacks=Checkpoint(tmp_path, every_steps))
+    state = read_checkpoint(tmp_path)[1]
+    assert state["env_steps"] == int(agent.env_steps)
+    assert state["source"]["actions"] is None
+
+
+def test_a_failure_outside_of_a_rollout_leaves_the_checkpoint_as_it_is(borrow_agent, tmp_path):
+    def evaluate(epoch, logs):
+        [path] = tmp_path.iterdir()
+        written.append(path.stat().st_mtime_ns)
+        raise EnvironmentFailedError("in an evaluation")
+
+    written, failing = [], keras.callbacks.LambdaCallback(on_epoch_end=evaluate)
+    with pytest.raises(EnvironmentFailedError, match="in an evaluation"):
+        fit(borrow_agent(Faulty), Faulty(), callbacks=[Checkpoint(tmp_path, 1), failing])
+    [path] = tmp_path.iterdir()
+    assert written == [path.stat().st_mtime_ns]
+    assert read_checkpoint(path)[1]["source"]["actions"] is not None
 
 
 def test_a_limit_of_faults_below_one_is_refused(agent):
