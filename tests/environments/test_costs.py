@@ -123,6 +123,29 @@ def test_cost_functions_are_refused_for_the_users_vector_environments():
     assert rollout_of(make_vector_environment(made, costs=[rise])).costs[0, 0] == 11.0
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_a_vector_environment_made_before_keeps_its_infos_and_others_are_refused(own):
+    def made(**kept):
+        return make_vector_environment(SyncVectorEnv([Walk, Walk]) if own else Walk, 2, **kept)
+
+    costs, keys = ["speed", "nested/heat"], ["speed", "nested/heat"]
+    for given in ({}, {"costs": costs}, {"costs": costs, "info_keys": keys}):
+        rollout = rollout_of(make_vector_environment(made(costs=costs, info_keys=keys), **given))
+        np.testing.assert_array_equal(rollout.costs[0, 0], [1.0, -0.5])
+        assert list(rollout.infos) == keys
+        assert np.nanmin(rollout.infos["nested/heat"]) == -3.0
+    with pytest.raises(ValueError, match=r"with the costs speed, nested/heat, not with nested/heat, speed: make it"):
+        make_vector_environment(made(costs=costs), costs=costs[::-1])
+    with pytest.raises(ValueError, match=r"^the vector environment was made without nested/heat, and keeps no other"):
+        make_vector_environment(made(costs=costs[:1]), costs=costs[:1], info_keys=keys)
+    with pytest.raises(ValueError, match=r"^the vector environment was made without speed, and keeps no other infos"):
+        make_vector_environment(made(info_keys=keys[1:]), costs=costs[:1])
+    if not own:
+        for given in ({"costs": costs[:1]}, {"info_keys": keys[:1]}):
+            with pytest.raises(ValueError, match="the vector environment was made without speed, and keeps no other"):
+                make_vector_environment(made(), **given)
+
+
 @pytest.mark.parametrize(
     ("info", "message"),
     [
