@@ -50,8 +50,8 @@ class RolloutSource(Protocol):
           noise: [T, B, ...], of the action distribution's `noise`.
 
         Raises:
-          InvalidStepError: an observation or a reward has a wrong shape or is not finite; call `restart`.
-          EnvironmentFailedError: an environment raised, hung or died.
+          InvalidStepError: an observation, a reward or a cost is not finite in float32; call `restart`.
+          EnvironmentFailedError: an environment raised, hung or died, or returned values outside its spaces.
         """
 
     def restart(self) -> None:
@@ -61,7 +61,6 @@ class RolloutSource(Protocol):
         """Begin new episodes in the chosen environments, bool [B]; the other episodes continue.
 
         Raises:
-          InvalidStepError: an observation has a wrong shape; call `restart`.
           EnvironmentFailedError: an environment cannot be reset.
         """
 
