@@ -119,10 +119,13 @@ def cut(observation):
 
 
 SOME = np.array([False, True])
+RESET = r"reset\(seed=\.\.\., options=\.\.\.\) must return \(observation, info\)"
 FAILURES = [
     ("step_as", broken, lambda source: collect(source, 2), "environment 0 raised ArithmeticError: broken, in row 0"),
     ("reset_as", broken, lambda source: source.restart_some(SOME), "environment 1 raised .*: broken, when reset"),
     ("reset_as", broken, LocalSource.restart, "environment 0 raised ArithmeticError: broken, when reset"),
+    ("reset", lambda **given: 3, LocalSource.restart, rf"environment 0 gave an? \w+: {RESET}, when reset"),
+    ("reset", lambda seed: 3, LocalSource.restart, rf"environment 0 raised TypeError: .*: {RESET}, when reset"),
     ("reset_as", cut, LocalSource.restart, r"environment 0 gave an observation of shape \(1,\), its .*, when reset"),
 ]
 
