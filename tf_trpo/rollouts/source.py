@@ -151,11 +151,7 @@ class LocalSource:
         """Begin the episodes with the given numbers, int64 [B]; the errors are those of `restart`."""
         self.episodes.numbers = numbers.copy()
         self.episodes.failed = True
-        try:
-            self.episodes.begin(self._reset(self._begun))
-        except InvalidStepError as error:
-            # This was a restart, so another one would not help.
-            raise EnvironmentFailedError(f"{error}, when reset") from error
+        self.episodes.begin(self._reset(self._begun))
 
     def restart_some(self, chosen: np.ndarray) -> None:
         if not can_reset_some(self.environments):
@@ -182,7 +178,7 @@ class LocalSource:
         episodes = list(zip(state["episodes"].tolist(), given, strict=True))
         try:
             observed = self._reset(lambda: replay_episodes(self.environments, self._seeds, episodes))
-        except (EnvironmentFailedError, InvalidStepError) as error:
+        except EnvironmentFailedError as error:
             _logger.warning("the unfinished episodes cannot be played again: %s", error)
             return False
         return self.episodes.are_at(state, observed, replay_endings(self.environments))
@@ -197,12 +193,10 @@ class LocalSource:
         return self.environments.reset(seed=seeds)[0]  # type: ignore[arg-type]
 
     def _reset(self, reset: Callable[[], Any]) -> Any:
-        """Call a function that resets environments; raise EnvironmentFailedError unless it raises InvalidStepError."""
+        """Call a function that resets environments; raise EnvironmentFailedError if it raises anything."""
         try:
             # Copies: the environments may write to these arrays again.
             return copied(reset())
-        except InvalidStepError:
-            raise
         except (Exception, SystemExit) as error:
             self.episodes.give_up(1)
             raise EnvironmentFailedError(f"{reason(error)}, when reset") from error
