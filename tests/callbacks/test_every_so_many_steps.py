@@ -23,10 +23,11 @@ class StandIn:
     def check_directory(self, directory):
         self.checked.append((str(directory), int(self.env_steps)))
 
-    def save_checkpoint(self, directory, *, keep):
+    def save_checkpoint(self, directory, *, keep, after_failure):
         if self.full:
             raise OSError("full")
         self.saved.append((str(directory), int(self.env_steps), keep))
+        self.failed = after_failure
 
 
 def run(callback, start, *step_counts):
@@ -100,6 +101,7 @@ def test_a_write_that_failed_is_tried_again_when_training_fails():
     stand_in.full = False
     callback.save_on_failure()
     assert stand_in.saved == [("d", 10, 2)]
+    assert stand_in.failed
 
 
 @pytest.mark.parametrize(

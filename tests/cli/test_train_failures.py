@@ -52,7 +52,7 @@ def contents(folder):
 @pytest.mark.parametrize(
     ("mode", "options", "checkpoints", "message"),
     [
-        ("raise", ["--checkpoint-every", "0"], 1, f"{OUT_OF_MEMORY} of the rollout of iteration 1"),
+        ("raise", ["--checkpoint-every", "0"], 1, f"{OUT_OF_MEMORY}, in the rollout of iteration 1"),
         ("nan", [], 2, "error: 4 faults in a row, the last one: environment 0 gave a reward that is not finite"),
     ],
 )
@@ -129,4 +129,4 @@ def test_a_run_folder_with_a_link_is_refused_before_anything_is_written(name, tm
 
 def test_a_failed_evaluation_is_one_line(run, failed):
     printed = failed("raise", "evaluate", "run", "--episodes", "50")
-    assert printed.err == "error: environment 9 raised RuntimeError: out of memory, in row 4 of an evaluation\n"
+    assert printed.err == "error: environment 9 raised RuntimeError: out of memory, in row 4, in an evaluation\n"

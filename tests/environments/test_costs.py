@@ -80,6 +80,28 @@ def test_costs_of_all_steps_are_in_the_rollout_and_other_rows_have_cost_0(backen
         assert episode.infos == {"speed": episode.length}
 
 
+@pytest.mark.parametrize("backend", ["sync", pytest.param("async", marks=pytest.mark.slow)])
+def test_after_a_replay_to_the_end_of_all_episodes_the_next_row_has_cost_0(backend):
+    def make():
+        return gym.wrappers.TimeLimit(Walk(), 3)
+
+    sources = [
+        LocalSource(make_vector_environment(make, 2, backend=backend, costs=["speed"]), Ones(), seed=0) for _ in "ab"
+    ]
+    try:
+        assert sources[0].collect([], NOISE[:3]).truncated[-1].all()
+        assert sources[1].restore(sources[0].state())
+        for source in sources:
+            np.testing.assert_array_equal(source.collect([], NOISE[:4]).costs[..., 0].T, [[0, 1, 2, 3]] * 2)
+        # A reset after such a replay begins an episode whose first row is a step.
+        assert sources[1].restore(sources[0].state())
+        sources[1].restart()
+        np.testing.assert_array_equal(sources[1].collect([], NOISE[:2]).costs[..., 0].T, [[1, 2]] * 2)
+    finally:
+        for source in sources:
+            source.close()
+
+
 @pytest.mark.parametrize("mode", AutoresetMode)
 def test_the_users_vector_environments_give_costs_by_keys(mode):
     own = SyncVectorEnv([Walk, Walk], autoreset_mode=mode)
@@ -101,17 +123,40 @@ def test_cost_functions_are_refused_for_the_users_vector_environments():
     assert rollout_of(make_vector_environment(made, costs=[rise])).costs[0, 0] == 11.0
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_a_vector_environment_made_before_keeps_its_infos_and_others_are_refused(own):
+    def made(**kept):
+        return make_vector_environment(SyncVectorEnv([Walk, Walk]) if own else Walk, 2, **kept)
+
+    costs, keys = ["speed", "nested/heat"], ["speed", "nested/heat"]
+    for given in ({}, {"costs": costs}, {"costs": costs, "info_keys": keys}):
+        rollout = rollout_of(make_vector_environment(made(costs=costs, info_keys=keys), **given))
+        np.testing.assert_array_equal(rollout.costs[0, 0], [1.0, -0.5])
+        assert list(rollout.infos) == keys
+        assert np.nanmin(rollout.infos["nested/heat"]) == -3.0
+    with pytest.raises(ValueError, match=r"with the costs speed, nested/heat, not with nested/heat, speed: make it"):
+        make_vector_environment(made(costs=costs), costs=costs[::-1])
+    with pytest.raises(ValueError, match=r"^the vector environment was made without nested/heat, and keeps no other"):
+        make_vector_environment(made(costs=costs[:1]), costs=costs[:1], info_keys=keys)
+    with pytest.raises(ValueError, match=r"^the vector environment was made without speed, and keeps no other infos"):
+        make_vector_environment(made(info_keys=keys[1:]), costs=costs[:1])
+    if not own:
+        for given in ({"costs": costs[:1]}, {"info_keys": keys[:1]}):
+            with pytest.raises(ValueError, match="the vector environment was made without speed, and keeps no other"):
+                make_vector_environment(made(), **given)
+
+
 @pytest.mark.parametrize(
     ("info", "message"),
     [
-        (lambda number: {}, r"environment 0 gave info\['speed'\], which is a cost: an info without that key in a step"),
+        (lambda number: {}, "environment 0 gave an info without the key 'speed': each step must give this cost"),
         (
             lambda number: {"speed": "high"},
-            r"environment 0 gave info\['speed'\], which is a cost: that is not a number",
+            r"environment 0 gave a cost by info\['speed'\] that is not a number",
         ),
         (
             lambda number: {"speed": [1.0, 2.0]},
-            r"environment 0 gave info\['speed'\], which is a cost: that is not a number",
+            r"environment 0 gave a cost by info\['speed'\] that is not a number",
         ),
     ],
 )
@@ -127,7 +172,9 @@ def test_a_step_without_its_cost_is_an_error_that_names_it(info, message, own):
 
 def test_a_cost_that_is_not_finite_is_a_fault_of_the_step():
     environments = make_vector_environment(lambda: Walk(lambda number: {"speed": math.nan}), 2, costs=["speed"])
-    with pytest.raises(InvalidStepError, match=r"environment 0 gave a cost that is not finite \(nan\), in row 0"):
+    with pytest.raises(
+        InvalidStepError, match=r"environment 0 gave a cost that is not finite in float32 \(nan\), in row 0"
+    ):
         rollout_of(environments)
 
 
@@ -138,7 +185,7 @@ def test_a_cost_function_that_raises_or_returns_no_number_is_named():
     def wordy(*step):
         return "high"
 
-    for cost, message in ((broken, "a cost raised KeyError: 'x'"), (wordy, "wordy: that is not a number")):
+    for cost, message in ((broken, "a cost raised KeyError: 'x'"), (wordy, "a cost by .*wordy that is not a number")):
         with pytest.raises(EnvironmentFailedError, match=message):
             rollout_of(make_vector_environment(Walk, 2, costs=[cost]))
 
@@ -147,7 +194,7 @@ def test_cost_functions_are_found_only_in_modules_that_are_imported_already():
     name = f"{__name__}:rise"
     assert find_costs(["speed", name]) == ("speed", rise)
     assert cost_labels(["speed", name, "nested/heat"]) == ("speed", "rise", "nested/heat")
-    with pytest.raises(ValueError, match="cost antigravity:fly must be imported before"):
+    with pytest.raises(ValueError, match="cost antigravity:fly has not been imported: import it bef"):
         find_costs(["antigravity:fly"])
     for wrong in (["speed", "speed"], [""], ["rise", rise]):
         with pytest.raises(ValueError, match="costs must be names that differ"):

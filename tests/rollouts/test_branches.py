@@ -209,5 +209,7 @@ def test_the_error_for_a_number_that_is_not_finite_names_the_branch():
     vine = Vine(2, 2, 3, tries_all=False)
     source = LocalSource(make_vector_environment(Breaks, 1), Linear(Breaks()), seed=SEED, vine=vine)
     plan = BranchNoise(np.int32([0, 1]), np.full((2, 2, 1, 1), 0.9), np.zeros((2, 1, 2, 1, 1)))
-    with pytest.raises(InvalidStepError, match="environment 0 gave a number that is not finite in a branch, in row 0"):
+    with pytest.raises(
+        InvalidStepError, match="environment 0 gave a number that is not finite in float32, in a branch, in row 0"
+    ):
         source.collect([np.zeros((2, 1))], np.zeros((4, 1, 1)), plan)

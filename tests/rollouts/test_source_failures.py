@@ -18,8 +18,11 @@ class Fragile(gym.Env):
     action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
     reset_as = step_as = staticmethod(lambda observation: observation)
 
+    begins = staticmethod(lambda seed: None)
+
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
+        self.begins(seed)
         self.time, self.position = 0, self.np_random.normal(size=2).astype(np.float32)
         return self.reset_as(self.position), {}
 
@@ -116,10 +119,13 @@ def cut(observation):
 
 
 SOME = np.array([False, True])
+RESET = r"reset\(seed=\.\.\., options=\.\.\.\) must return \(observation, info\)"
 FAILURES = [
     ("step_as", broken, lambda source: collect(source, 2), "environment 0 raised ArithmeticError: broken, in row 0"),
     ("reset_as", broken, lambda source: source.restart_some(SOME), "environment 1 raised .*: broken, when reset"),
     ("reset_as", broken, LocalSource.restart, "environment 0 raised ArithmeticError: broken, when reset"),
+    ("reset", lambda **given: 3, LocalSource.restart, rf"environment 0 gave an? \w+: {RESET}, when reset"),
+    ("reset", lambda seed: 3, LocalSource.restart, rf"environment 0 raised TypeError: .*: {RESET}, when reset"),
     ("reset_as", cut, LocalSource.restart, r"environment 0 gave an observation of shape \(1,\), its .*, when reset"),
 ]
 
@@ -142,23 +148,54 @@ def test_after_a_failure_a_state_begins_new_episodes_until_the_environments_are_
     assert twin.restore(source.state())
 
 
+def test_an_episode_that_could_not_begin_in_turn_is_not_begun_after_a_resumption(source, monkeypatch):
+    seeds = []
+    monkeypatch.setattr(Fragile, "begins", staticmethod(seeds.append))
+    with monkeypatch.context() as patched:
+        patched.setattr(Fragile, "reset_as", staticmethod(broken))
+        with pytest.raises(EnvironmentFailedError, match="broken"):
+            source.restart_some(SOME)
+    [failed] = seeds
+    twin = made()
+    seeds.clear()
+    assert not twin.restore(source.state())
+    assert failed not in seeds
+
+
 def test_a_reset_that_fails_at_the_start_is_a_failure(monkeypatch):
     monkeypatch.setattr(Fragile, "reset_as", staticmethod(broken))
     with pytest.raises(EnvironmentFailedError, match=r"^environment 0 raised ArithmeticError: broken, when reset$"):
         made()
 
 
-def test_an_invalid_step_is_none_of_the_state_and_a_restart_goes_on(source, monkeypatch):
-    before = source.state()
+def no_number(observation):
+    return observation * np.float32(np.nan)
+
+
+@pytest.mark.parametrize(("fault", "error"), [(no_number, InvalidStepError), (broken, EnvironmentFailedError)])
+@pytest.mark.parametrize("resumed", [False, True])
+def test_no_episode_of_a_rollout_that_failed_is_begun_again(source, monkeypatch, fault, error, resumed):
+    seeds = []
+    monkeypatch.setattr(Fragile, "begins", staticmethod(seeds.append))
+
+    def step_as(observation):
+        # Each environment has begun two or three episodes by then.
+        return fault(observation) if len(seeds) > 4 else observation
+
     with monkeypatch.context() as patched:
-        patched.setattr(Fragile, "step_as", staticmethod(lambda observation: observation * np.float32(np.nan)))
-        with pytest.raises(InvalidStepError, match="not finite"):
-            collect(source, 4)
-    twin = made()
-    assert twin.restore(source.state())
-    np.testing.assert_array_equal(source.state()["episodes"], before["episodes"])
-    source.restart()
+        patched.setattr(Fragile, "step_as", staticmethod(step_as))
+        with pytest.raises(error, match=r"not finite|broken"):
+            collect(source, 40)
+    if resumed:
+        state, source = source.state(), made()
+        assert state["actions"] is None
+        del seeds[-2:]
+        assert not source.restore(state)
+    else:
+        source.restart()
     assert collect(source, 3).valid.all()
+    assert len(seeds) > 6
+    assert len(set(seeds)) == len(seeds)
 
 
 def test_environments_that_are_reset_together_only_are_not_restarted_in_part(source, monkeypatch):

@@ -165,8 +165,12 @@ class Faulty(Scripted):
             EnvironmentFailedError,
             "the environments raised ZeroDivisionError: half, in .*2",
         ),
-        (np.nan, InvalidStepError, r"environment 1 gave an observation that is not finite \(nan\), in row 2"),
-        ("reward", InvalidStepError, r"environment 1 gave a reward that is not finite \(-inf\), in row 2"),
+        (
+            np.nan,
+            InvalidStepError,
+            r"environment 1 gave an observation that is not finite in float32 \(nan\), in row 2",
+        ),
+        ("reward", InvalidStepError, r"environment 1 gave a reward that is not finite in float32 \(-inf\), in row 2"),
     ],
     ids=["raises", "observation", "reward"],
 )
@@ -188,6 +192,6 @@ def test_what_an_environment_does_after_an_observation_that_is_not_finite_is_not
 
     collector = Collector(SyncVectorEnv([lambda: Strict(2, np.inf)]), follow)
     with pytest.raises(
-        InvalidStepError, match=r"environment 0 gave an observation that is not finite \(inf\), in row 2"
+        InvalidStepError, match=r"environment 0 gave an observation that is not finite in float32 \(inf\), in row 2"
     ):
         collector.collect(noise_rows(5, 1))

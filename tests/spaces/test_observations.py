@@ -162,7 +162,7 @@ def test_an_unsupported_space_is_refused_with_advice(space, words):
         (spaces.Discrete(4), "1", "that holds no numbers, but a str"),
         (spaces.Box(-1, 1, (2,)), [[1, 2], [3]], "that holds no numbers, but a list"),
         (spaces.Box(-1, 1, (2,)), np.array([np.nan, 0]), "cannot act on an observation that is not finite"),
-        (spaces.Box(-1, 1, (2,)), np.array([0, 1e300]), "that is not finite"),
+        (spaces.Box(-1, 1, (2,)), np.array([0, 1e300]), "that is not finite in float32"),
         (spaces.Box(0, 255, (9, 9, 3), np.uint8), np.full((9, 9, 3), 300), "of type int64, its space has uint8"),
         (spaces.Box(0, 255, (9, 9, 3), np.uint8), np.full((9, 9, 3), -1.0), "of type float64, its space has uint8"),
         (spaces.MultiBinary(2), [1, 7], "that lies outside of its space: [[1 7]]"),
@@ -183,12 +183,19 @@ def test_an_unsupported_space_is_refused_with_advice(space, words):
             {"x": np.zeros(2)},
             "cannot act on a dict of x as an observation, its space is a Dict of act",
         ),
-        (spaces.Dict(a=spaces.Discrete(2), b=spaces.Discrete(2)), {"a": [0, 1], "b": [0]}, "must be one"),
+        (spaces.Dict(a=spaces.Discrete(2), b=spaces.Discrete(2)), {"a": [0, 1], "b": [0]}, "are batches of 2 and 1"),
     ],
 )
 def test_observations_outside_of_the_space_are_refused(space, observation, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         as_batch(observation_spec(space), observation)
+
+
+def test_parts_that_are_batches_of_different_sizes_are_refused_by_their_sizes():
+    spec = observation_spec(spaces.Dict(a=spaces.Box(-1, 1, (2,)), b=spaces.Discrete(3), c=spaces.Box(-1, 1, (1,))))
+    message = "^the parts of the observations are batches of 2 and 1: give all parts of the same size$"
+    with pytest.raises(ValueError, match=message):
+        as_batch(spec, {"a": np.zeros((2, 2)), "b": [1], "c": np.zeros((2, 1))})
 
 
 def test_as_batch_accepts_floats_for_integers():

@@ -154,7 +154,7 @@ class TwoSwitches(Fixed):
 def test_predict_takes_masks_as_the_environment_gives_them(make_agent, agent):
     masked, observation = make_agent(lambda: TwoSwitches(3, 1.0)), np.zeros(2)
     masks = TwoSwitches(3, 1.0).action_masks()
-    for mask in (masks, np.concatenate(masks), np.concatenate(masks).tolist()):
+    for mask in (masks, tuple(masks), np.concatenate(masks), np.concatenate(masks).tolist()):
         np.testing.assert_array_equal(masked.predict(observation, action_mask=mask, stochastic=True), [1, 2])
     entry = {"observation": observation, "action_mask": np.concatenate(masks)}
     np.testing.assert_array_equal(masked.predict(entry), [1, 2])

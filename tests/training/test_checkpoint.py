@@ -182,10 +182,12 @@ def test_the_newest_are_kept_and_other_files_left_alone(keep, left, folder):
     assert names(folder) == ["notes.txt", *of(*left)]
 
 
-def test_a_whole_one_of_the_same_step_stays_and_a_damaged_one_gives_way(folder):
+def test_a_whole_one_of_the_same_step_stays_unless_overwritten_and_a_damaged_one_gives_way(folder):
     before = content(folder)
     write_checkpoint({}, folder, 30, keep=3)
     assert content(folder) == before
+    write_checkpoint({"number": "other"}, folder, 30, keep=3, overwrite=True)
+    assert read_checkpoint(folder)[1] == {"number": "other"}
     damage(folder / of(30)[0])
     write_checkpoint({"number": "new"}, folder, 30, keep=3)
     assert read_checkpoint(folder)[1] == {"number": "new"}

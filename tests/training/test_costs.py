@@ -8,9 +8,10 @@ import tensorflow as tf
 
 import tf_trpo
 from tf_trpo.callbacks import Checkpoint
+from tf_trpo.environments import make_vector_environment
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import ConstrainedTrustRegion, LagrangianTrustRegion, TrustRegion
-from tf_trpo.rollouts import Rollout
+from tf_trpo.rollouts import LocalSource, Rollout, make_actor
 from tf_trpo.training import CheckpointError, UpdateSettings
 from tf_trpo.training.metrics import Report
 
@@ -201,6 +202,20 @@ def test_a_fit_with_costs_is_resumed_bit_for_bit(optimizer, tmp_path):
     other = make_agent(ConstrainedTrustRegion(cost_limits=(3.0,)), costs=("speed",))
     with pytest.raises(CheckpointError):
         other.fit(Drift, 240, resume_from=first, **FIT)
+
+
+def test_a_fit_on_a_source_or_a_vector_environment_needs_the_agents_costs():
+    with_costs, without = make_agent(), make_agent(costs=())
+    fit = {name: value for name, value in FIT.items() if name != "num_envs"}
+    for costs in (("speed", backward), ()):
+        environments = make_vector_environment(Drift, 2, costs=costs)
+        source = LocalSource(environments, make_actor(without.policy, 2), seed=0)
+        fits, other = (with_costs, without) if costs else (without, with_costs)
+        fits.fit(source, 60, **fit)
+        pattern = r"costs of the agent are .*, those of the environments are |was made without speed, backward"
+        for environment in (source, environments):
+            with pytest.raises(ValueError, match=pattern):
+                other.fit(environment, 60, **fit)
 
 
 def test_an_agent_with_costs_is_the_same_after_saving_and_loading(tmp_path):

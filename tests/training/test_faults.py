@@ -18,6 +18,7 @@ from tf_trpo.numerics import step_length_for_kl
 from tf_trpo.optimizers import constraints
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.training import TrainingFailedError, prepared, programs
+from tf_trpo.training.checkpoint import read_checkpoint
 from tf_trpo.training.faults import require_finite
 
 NAN = float("nan")
@@ -60,12 +61,12 @@ def from_step(first, **given):
 
 
 INVALID_STEPS = [
-    ({"observation": np.array([0.0, NAN])}, r"environment 0 gave an observation that is not finite \(nan\)"),
-    ({"observation": np.array([-np.inf, 0.0])}, r"an observation that is not finite \(-inf\)"),
-    ({"observation": np.array([0.0, 1e300])}, r"an observation that is not finite \(1e\+300\)"),
-    ({"reward": NAN}, r"environment 0 gave a reward that is not finite \(nan\)"),
-    ({"reward": math.inf}, r"a reward that is not finite \(inf\)"),
-    ({"reward": -1e200}, r"a reward that is not finite \(-1e\+200\)"),
+    ({"observation": np.array([0.0, NAN])}, r"environment 0 gave an observation that is not finite in float32 \(nan\)"),
+    ({"observation": np.array([-np.inf, 0.0])}, r"an observation that is not finite in float32 \(-inf\)"),
+    ({"observation": np.array([0.0, 1e300])}, r"an observation that is not finite in float32 \(1e\+300\)"),
+    ({"reward": NAN}, r"environment 0 gave a reward that is not finite in float32 \(nan\)"),
+    ({"reward": math.inf}, r"a reward that is not finite in float32 \(inf\)"),
+    ({"reward": -1e200}, r"a reward that is not finite in float32 \(-1e\+200\)"),
 ]
 
 
@@ -104,13 +105,13 @@ def test_after_a_single_fault_training_goes_on_with_new_episodes(borrow_agent, c
     # 28 steps in each rollout, the one with the fault not counted; the rest are resets.
     assert int(agent.env_steps.numpy()) == 5 * 28
     assert_finite(agent)
-    assert "fault 1: environment 0 gave a reward that is not finite (nan), in row" in caplog.text
+    assert "fault 1: environment 0 gave a reward that is not finite in float32 (nan), in row" in caplog.text
     assert set(history["rollout/ep_len_mean"]) == {7.0}
 
 
 def test_a_first_observation_that_is_not_finite_is_named(agent, monkeypatch):
     monkeypatch.setattr(Faulty, "reset", lambda self, **kwargs: (np.full(2, NAN), {}))
-    with pytest.raises(TrainingFailedError, match=r"not finite \(nan\), when the rollout began"):
+    with pytest.raises(TrainingFailedError, match=r"not finite in float32 \(nan\), when the rollout began"):
         fit(agent, Faulty(), max_faults=1)
 
 
@@ -224,7 +225,8 @@ def test_an_evaluation_with_a_number_that_is_not_finite_ends_the_run_which_is_sa
     environment = Faulty()
     evaluation = Evaluate(lambda: Faulty(from_step(5, reward=NAN)), 40, episodes=2)
     with pytest.raises(
-        EnvironmentFailedError, match=r"gave a reward that is not finite \(nan\), in row 4 of an evaluation$"
+        EnvironmentFailedError,
+        match=r"gave a reward that is not finite in float32 \(nan\), in row 4, in an evaluation$",
     ):
         fit(agent, environment, 9, callbacks=[evaluation, Checkpoint(tmp_path, 10**6)])
     borrow_agent(Faulty).load_checkpoint(tmp_path)
@@ -245,7 +247,7 @@ def raising(step):
 
 def test_an_environment_that_raises_is_named_and_the_run_is_saved(borrow_agent, tmp_path):
     agent = borrow_agent(Faulty)
-    where = r"in row 12 of the rollout of iteration 1, after 28 steps$"
+    where = r"in row 12, in the rollout of iteration 1, after 28 steps$"
     message = f"^environment 0 raised OverflowError: the simulator exploded, {where}"
     with pytest.raises(EnvironmentFailedError, match=message) as failure:
         fit(agent, Faulty(raising), callbacks=Checkpoint(tmp_path, 10**6))
@@ -255,6 +257,30 @@ def test_an_environment_that_raises_is_named_and_the_run_is_saved(borrow_agent, 
         fit(other, Faulty(), 3, resume_from=tmp_path)
     assert int(other.iterations.numpy()) >= 3
     assert_finite(other)
+
+
+@pytest.mark.parametrize("every_steps", [1, 10**6])
+def test_a_failure_is_saved_even_if_there_is_a_checkpoint_of_the_iteration(every_steps, borrow_agent, tmp_path):
+    agent = borrow_agent(Faulty)
+    with pytest.raises(EnvironmentFailedError, match="exploded"):
+        fit(agent, Faulty(raising), callbacks=Checkpoint(tmp_path, every_steps))
+    state = read_checkpoint(tmp_path)[1]
+    assert state["env_steps"] == int(agent.env_steps)
+    assert state["source"]["actions"] is None
+
+
+def test_a_failure_outside_of_a_rollout_leaves_the_checkpoint_as_it_is(borrow_agent, tmp_path):
+    def evaluate(epoch, logs):
+        [path] = tmp_path.iterdir()
+        written.append(path.stat().st_mtime_ns)
+        raise EnvironmentFailedError("in an evaluation")
+
+    written, failing = [], keras.callbacks.LambdaCallback(on_epoch_end=evaluate)
+    with pytest.raises(EnvironmentFailedError, match="in an evaluation"):
+        fit(borrow_agent(Faulty), Faulty(), callbacks=[Checkpoint(tmp_path, 1), failing])
+    [path] = tmp_path.iterdir()
+    assert written == [path.stat().st_mtime_ns]
+    assert read_checkpoint(path)[1]["source"]["actions"] is not None
 
 
 def test_a_limit_of_faults_below_one_is_refused(agent):

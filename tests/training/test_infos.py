@@ -1,5 +1,7 @@
 """Figures of infos in the logs, and environments that callbacks speak to."""
 
+import math
+
 import gymnasium as gym
 import keras
 import numpy as np
@@ -12,7 +14,9 @@ from tf_trpo.optimizers import VanillaPolicyGradient
 
 
 class Levels(gym.Env):
-    """Episodes of `level` steps that succeed if they are even in number; only then there is a "grade"."""
+    """Episodes of `level` steps that succeed if they are even in number; only then there is a "grade" by default."""
+
+    otherwise = None
 
     observation_space = gym.spaces.Box(-1, 1, (1,))
     action_space = gym.spaces.Discrete(2)
@@ -33,6 +37,8 @@ class Levels(gym.Env):
         info = {"is_success": self._episodes % 2 == 0, "more": {"level": self.level}}
         if info["is_success"]:
             info["grade"] = 3.0
+        elif self.otherwise is not None:
+            info["grade"] = self.otherwise
         return np.zeros(1, np.float32), 1.0, self._steps == self.level, False, info
 
 
@@ -68,6 +74,17 @@ def test_what_a_wrapper_of_the_vector_adds_counts_too(agent):
     vector = gym.wrappers.vector.RecordEpisodeStatistics(VECTORS["SameStep"]())
     logs = agent.fit(vector, 48, **SIZES | {"num_envs": 1}, info_keys=["episode/l", "is_success"]).history
     assert (logs["rollout/info/episode/l"][-1], logs["rollout/info/is_success"][-1]) == (2.0, 0.5)
+
+
+@pytest.mark.parametrize("otherwise", [math.inf, -math.inf, math.nan])
+def test_a_figure_that_is_not_finite_counts_as_none_and_checkpoints_are_written(
+    agent, otherwise, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(Levels, "otherwise", otherwise)
+    logs = agent.fit(Levels, 48, **SIZES, info_keys=["grade"], callbacks=Checkpoint(tmp_path, 1)).history
+    assert logs["rollout/info/grade"] == [3.0] * len(logs["rollout/info/grade"])
+    assert list(tmp_path.iterdir())
+    assert agent.evaluate(Levels, 4, num_envs=1, info_keys=["grade"])["info/grade"] == 3.0
 
 
 def test_an_evaluation_has_them_too(agent):

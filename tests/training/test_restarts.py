@@ -143,7 +143,7 @@ def test_a_turn_that_fails_says_when(agent):
                 raise RuntimeError("the door is shut")
             return super().reset(seed=seed, options=options)
 
-    with pytest.raises(EnvironmentFailedError, match=r"environment 1 .* the door is shut, when reset of the ro"):
+    with pytest.raises(EnvironmentFailedError, match=r"environment 1 .* the door is shut, when reset, in the ro"):
         fit(agent, Shut)
 
 

@@ -117,7 +117,7 @@ def test_a_state_that_the_source_refuses_leaves_the_agent_as_it_was(
 def test_it_is_restarted_after_a_fault_and_in_turns_and_its_failures_are_named(borrow_agent, tmp_path):
     agent, source = borrow_agent("Pendulum-v1"), Walk(faults=(2, 3), fails=(8,))
     with pytest.raises(
-        EnvironmentFailedError, match=r"^the robot is away of the rollout of iteration 5, after \d+ steps"
+        EnvironmentFailedError, match=r"^the robot is away, in the rollout of iteration 5, after \d+ steps"
     ):
         agent.fit(source, 500, restart_every=4, callbacks=Checkpoint(tmp_path, None), **FIT)
     assert source.restarts == 2

@@ -162,6 +162,9 @@ def test_a_policy_optimizer_of_another_type_and_an_unknown_setting_are_refused()
     ):
         with pytest.raises(TypeError, match=message):
             agent.compile(**{name: value})
+    for costs in ("cost", print):
+        with pytest.raises(TypeError, match=r"^costs must be list or tuple, got "):
+            tf_trpo.TRPO.for_env("CartPole-v1", costs=costs)
     with pytest.raises(TypeError, match="policy must be PolicySettings or None"):
         tf_trpo.TRPO.for_env("CartPole-v1", policy={})
     with pytest.raises(TypeError, match="callbacks must be Callback, list or tuple, got None"):

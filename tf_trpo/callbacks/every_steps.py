@@ -112,8 +112,8 @@ class Checkpoint(keras.callbacks.Callback):
         self._save()
 
     def save_on_failure(self) -> None:
-        """Write a checkpoint of the last complete iteration, unless it exists."""
-        self._save()
+        """Write a checkpoint of the last complete iteration; after a rollout that failed, even if there is one."""
+        self._save(after_failure=True)
 
-    def _save(self) -> None:
-        self.params["trainer"].save_checkpoint(self._directory, keep=self._keep)
+    def _save(self, *, after_failure: bool = False) -> None:
+        self.params["trainer"].save_checkpoint(self._directory, keep=self._keep, after_failure=after_failure)

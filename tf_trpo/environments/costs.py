@@ -81,7 +81,8 @@ def find_costs(costs: Sequence[Cost]) -> tuple[str | Callable[..., float], ...]:
 def _found(name: str) -> Callable[..., float]:
     module, _, path = name.partition(":")
     found: Any = sys.modules.get(module)
-    require(found is not None, f"the module of the cost {name}", "imported before the agent is used", module)
+    if found is None:
+        raise ValueError(f"the module of the cost {name} has not been imported: import it before the agent is used")
     for part in path.split("."):
         found = getattr(found, part, None)
     if not callable(found):
@@ -103,12 +104,12 @@ def _cost_of(cost: str | Callable[..., float], step: Step) -> float:
         try:
             return number(cost(*step))
         except WrongValueError as error:
-            raise WrongValueError(f"a cost by {cost_name(cost)}: {error}") from None
+            raise WrongValueError(f"a cost by {cost_name(cost)} {error}") from None
     try:
-        # A missing cost is refused here; one that is not finite is refused later, with the rewards.
         value = find_figure(step.info, cost)
-        if value is None:
-            raise WrongValueError("an info without that key in a step: each step must give the cost")
     except WrongValueError as error:
-        raise WrongValueError(f"info[{cost!r}], which is a cost: {error}") from None
+        raise WrongValueError(f"a cost by info[{cost!r}] {error}") from None
+    # A missing cost is refused here; one that is not finite is refused later, with the rewards.
+    if value is None:
+        raise WrongValueError(f"an info without the key {cost!r}: each step must give this cost")
     return value

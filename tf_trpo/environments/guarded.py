@@ -55,10 +55,10 @@ class GuardedEnvironment(gym.Wrapper):
             given: Any = self.env.reset(seed=seed, options=options)
         except (Exception, SystemExit) as error:
             if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
-                raise self._failure(f"cannot be reset ({error}): {_RESET}") from error
+                raise self._failure(f"raised {described(error)}: {_RESET}") from error
             raise self._failure(f"raised {described(error)}") from error
         if not isinstance(given, tuple) or len(given) != 2 or not isinstance(given[1], Mapping):
-            raise self._failure(f"gave {kind_of(given)} when reset: {_RESET}")
+            raise self._failure(f"gave {kind_of(given)}: {_RESET}")
         try:
             observation = self._read(given[0])
             if self._needs_steps:

@@ -17,7 +17,7 @@ from tf_trpo.environments.costs import Cost, cost_labels, refuse_functions
 from tf_trpo.environments.episodes import REPLAY
 from tf_trpo.environments.failures import EnvironmentFailedError, described
 from tf_trpo.environments.in_use import ExclusiveVectorEnv, check_free, exclusive, in_use
-from tf_trpo.environments.infos import KeptInfos, kept_costs
+from tf_trpo.environments.infos import KeptInfos, kept_costs, kept_infos
 from tf_trpo.environments.making import Wrapper, find_maker, make_environment, unfit_arguments
 from tf_trpo.environments.masks import ActionMasks
 from tf_trpo.environments.own_vectors import AdaptedVectorEnv
@@ -70,7 +70,8 @@ def make_vector_environment(
 
     Raises:
       TypeError: an argument has the wrong type.
-      ValueError: the observation space is not supported, a vector environment is closed, or a setting is out of range.
+      ValueError: the observation space is not supported, a vector environment is closed or was made with other costs or
+        without infos that are asked for, or a setting is out of range.
       ImportError: EnvPool is asked for and not installed.
       EnvironmentFailedError: an environment cannot be made.
     """
@@ -85,9 +86,11 @@ def make_vector_environment(
         check_free(environment)
         checks_itself = isinstance(environment, BareSyncVectorEnv | GuardedAsyncVectorEnv | AdaptedVectorEnv)
         environments: VectorEnv = environment if checks_itself else AdaptedVectorEnv(environment)
-        if kept_costs(environment) == cost_labels(costs):
+        _check_kept(environment, info_keys, costs)
+        if kept_costs(environment) != cost_labels(costs):
+            refuse_functions(costs)
+        elif not info_keys:
             costs = ()
-        refuse_functions(costs)
     elif not isinstance(environment, str) and not callable(environment):
         raise ValueError(
             f"an environment is given by its Gymnasium id, by a function that makes it, or as a vector environment; "
@@ -105,6 +108,23 @@ def make_vector_environment(
         makers = [functools.partial(make, index) for index in range(num_envs)]
         environments = _make_gymnasium(makers, backend, timeout)
     return KeptInfos(environments, info_keys, costs) if info_keys or costs else environments
+
+
+def _check_kept(environment: VectorEnv, info_keys: Sequence[str], costs: Sequence[Cost]) -> None:
+    """Raise ValueError if a vector environment made here was made with other costs, or drops infos asked for."""
+    labels, kept = cost_labels(costs), kept_costs(environment)
+    if labels and kept and labels != kept:
+        raise ValueError(
+            f"the vector environment was made with the costs {', '.join(kept)}, not with {', '.join(labels)}: make it "
+            "with the same costs in the same order"
+        )
+    own = KeptInfos | BareSyncVectorEnv | GuardedAsyncVectorEnv
+    lost = [name for name in (*labels, *info_keys) if name not in (*kept, *kept_infos(environment))]
+    if lost and (isinstance(environment, own) or isinstance(without_own_wrappers(environment), own)):
+        raise ValueError(
+            f"the vector environment was made without {', '.join(lost)}, and keeps no other infos: name costs and "
+            "info_keys in make_vector_environment"
+        )
 
 
 def refuse_making(given: Mapping[str, Any], kind: str, *, num_envs: int) -> None:

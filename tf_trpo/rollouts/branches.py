@@ -166,4 +166,4 @@ class Brancher:
             fine = is_finite(array)
             if not fine.all():
                 index = int(np.argwhere(~fine)[0][0])
-                raise InvalidStepError(f"environment {index} gave a number that is not finite in a branch")
+                raise InvalidStepError(f"environment {index} gave a number that is not finite in float32, in a branch")

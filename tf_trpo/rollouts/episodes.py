@@ -18,7 +18,7 @@ class Episode(NamedTuple):
     Attributes:
       episode_return: undiscounted sum of the environment's own rewards.
       length: number of steps.
-      infos: figures of the last step's info, by key.
+      infos: finite figures of the last step's info, by key.
       costs: undiscounted sum of each cost.
     """
 
@@ -73,7 +73,7 @@ class EpisodeTracker:
             # The last part is unfinished, or empty.
             if part < len(begins):
                 last = {name: float(figures[begins[part] - 1, column]) for name, figures in dict(rollout.infos).items()}
-                infos = {name: figure for name, figure in last.items() if not math.isnan(figure)}
+                infos = {name: figure for name, figure in last.items() if math.isfinite(figure)}
                 episodes.append(self.cut(column, infos))
         return episodes
 

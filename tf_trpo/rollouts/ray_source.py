@@ -80,7 +80,7 @@ class RaySource:
     def collect(self, weights: Sequence[np.ndarray], noise: np.ndarray) -> Rollout:
         shared = self.crew.share(self._setup.layout.packed(weights))
         given = [(np.ascontiguousarray(noise[:, rows]),) for rows in self._rows]
-        answers = self._play("collect", dict(enumerate(given)), shared)
+        answers = self._play("collect", dict(enumerate(given)), shared, most_begun=len(noise))
         rollout: Rollout = _joined([answer.value for answer in answers])
         lost = self._inexact(dict(enumerate(answers)))
         if lost.any():
@@ -115,7 +115,7 @@ class RaySource:
             self.episodes.restore(state)
             try:
                 answers = self._play("find", dict.fromkeys(range(len(self._rows)), ()))
-            except (EnvironmentFailedError, InvalidStepError) as error:
+            except EnvironmentFailedError as error:
                 _logger.warning("the unfinished episodes cannot be played again: %s", error)
                 answers = [Answer(exact=False)]
             if all(answer.exact for answer in answers):
@@ -138,8 +138,13 @@ class RaySource:
         work: Literal["begin", "collect", "restart_some", "find"],
         arguments: Mapping[int, tuple[Any, ...]],
         shared: Any = None,
+        most_begun: int = 1,
     ) -> list[Answer]:
-        """Let shards do work. If any failed, raise, after all answers, the error that one process would have raised."""
+        """Let shards do work. If any failed, raise, after all answers, the error that one process would have raised.
+
+        Then the episodes are given up, and with them those that the work has begun: at most `most_begun` in each
+        environment.
+        """
 
         def state_of(shard: int) -> dict[str, Any]:
             return self.episodes.state(self._rows[shard])
@@ -151,8 +156,8 @@ class RaySource:
         try:
             answers = self._scheduler.play(calls, state_of, shared, move=self._repeatable)
             _raise_first(calls, answers, self._setup.num_envs)
-        except EnvironmentFailedError:
-            self.episodes.failed = True
+        except (EnvironmentFailedError, InvalidStepError):
+            self.episodes.give_up(most_begun)
             raise
         return answers
 

@@ -50,8 +50,8 @@ class RolloutSource(Protocol):
           noise: [T, B, ...], of the action distribution's `noise`.
 
         Raises:
-          InvalidStepError: an observation or a reward has a wrong shape or is not finite; call `restart`.
-          EnvironmentFailedError: an environment raised, hung or died.
+          InvalidStepError: an observation, a reward or a cost is not finite in float32; call `restart`.
+          EnvironmentFailedError: an environment raised, hung or died, or returned values outside its spaces.
         """
 
     def restart(self) -> None:
@@ -61,7 +61,6 @@ class RolloutSource(Protocol):
         """Begin new episodes in the chosen environments, bool [B]; the other episodes continue.
 
         Raises:
-          InvalidStepError: an observation has a wrong shape; call `restart`.
           EnvironmentFailedError: an environment cannot be reset.
         """
 
@@ -139,9 +138,8 @@ class LocalSource:
         here = at.observations, at.just_ended, noise, at.states
         try:
             rollout = collect_rollout(self.environments, self._actor, self._spec, *here, branch)
-        except EnvironmentFailedError:
-            # An environment that fails after these actions would fail again in every replay.
-            at.failed = True
+        except (EnvironmentFailedError, InvalidStepError):
+            at.give_up(len(noise))
             raise
         at.follow(rollout)
         return rollout if brancher is None or branch is None else rollout._replace(branches=brancher.branches())
@@ -153,11 +151,7 @@ class LocalSource:
         """Begin the episodes with the given numbers, int64 [B]; the errors are those of `restart`."""
         self.episodes.numbers = numbers.copy()
         self.episodes.failed = True
-        try:
-            self.episodes.begin(self._reset(self._begun))
-        except InvalidStepError as error:
-            # This was a restart, so another one would not help.
-            raise EnvironmentFailedError(f"{error}, when reset") from error
+        self.episodes.begin(self._reset(self._begun))
 
     def restart_some(self, chosen: np.ndarray) -> None:
         if not can_reset_some(self.environments):
@@ -184,7 +178,7 @@ class LocalSource:
         episodes = list(zip(state["episodes"].tolist(), given, strict=True))
         try:
             observed = self._reset(lambda: replay_episodes(self.environments, self._seeds, episodes))
-        except (EnvironmentFailedError, InvalidStepError) as error:
+        except EnvironmentFailedError as error:
             _logger.warning("the unfinished episodes cannot be played again: %s", error)
             return False
         return self.episodes.are_at(state, observed, replay_endings(self.environments))
@@ -199,13 +193,10 @@ class LocalSource:
         return self.environments.reset(seed=seeds)[0]  # type: ignore[arg-type]
 
     def _reset(self, reset: Callable[[], Any]) -> Any:
-        """Call a function that resets environments; raise EnvironmentFailedError unless it raises InvalidStepError."""
+        """Call a function that resets environments; raise EnvironmentFailedError if it raises anything."""
         try:
             # Copies: the environments may write to these arrays again.
             return copied(reset())
-        except InvalidStepError:
-            raise
         except (Exception, SystemExit) as error:
-            # The same reset would fail after every replay.
-            self.episodes.failed = True
+            self.episodes.give_up(1)
             raise EnvironmentFailedError(f"{reason(error)}, when reset") from error

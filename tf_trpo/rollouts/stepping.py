@@ -201,6 +201,6 @@ def _check_finite(observations: list[np.ndarray], rewards: np.ndarray, *costs: n
     if faults:
         row, index, name, number = min(faults)
         at = f"in row {row}" if row >= 0 else "when the rollout began"
-        fault = InvalidStepError(f"environment {index} gave {name} that is not finite ({number}), {at}")
+        fault = InvalidStepError(f"environment {index} gave {name} that is not finite in float32 ({number}), {at}")
         fault.row = row
         raise fault

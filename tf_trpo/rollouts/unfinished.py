@@ -57,7 +57,7 @@ class UnfinishedEpisodes:
       just_ended: bool [B], whether an episode ended with the last step, so that the next row is not a step.
       states: states of the policy's memory before the next row, arrays [B, ...].
       numbers: episode numbers, int64 [B].
-      failed: whether an environment has failed, so that its episode cannot be replayed.
+      failed: whether a rollout or a reset has failed, so that the episodes cannot be replayed.
     """
 
     observations: Any
@@ -103,6 +103,17 @@ class UnfinishedEpisodes:
         self.numbers += begins.sum(axis=0)
         if self.can_replay:
             self._follow_actions(begins, rollout.actions)
+
+    def give_up(self, most_begun: int) -> None:
+        """Give up the episodes after a rollout or a reset that failed.
+
+        After the same actions, or in an episode with the same number, an environment would fail again.
+
+        Args:
+          most_begun: largest number of episodes that the rollout or the reset may have begun in an environment.
+        """
+        self.numbers += most_begun
+        self.failed = True
 
     def _follow_actions(self, begins: np.ndarray, actions: np.ndarray) -> None:
         for index in range(self.num_envs):

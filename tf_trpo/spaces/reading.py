@@ -50,7 +50,7 @@ def as_batch(spec: Spec, observations: Any) -> tuple[Any, bool]:
         given = map_parts(lambda _, array: array[None], spec, given) if single else given
         batch = observation_reader(spec, rows, whole_floats=True)(given)
         if not all(is_finite(part).all() for part in flatten_to(spec, batch)):
-            raise WrongValueError("an observation that is not finite")
+            raise WrongValueError("an observation that is not finite in float32")
     except WrongValueError as error:
         raise ValueError(f"the agent cannot act on {error}") from None
     return batch, single
@@ -62,6 +62,9 @@ def _rows(shapes: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> tuple[bool, 
         return True, 1
     rows = {found[0] for own, found in shapes if found and found[1:] == own}
     if len(rows) != 1 or any(found != (*rows, *own) for own, found in shapes):
+        if all(found and found[1:] == own for own, found in shapes):
+            sizes = " and ".join(str(size) for size in dict.fromkeys(found[0] for _, found in shapes))
+            raise ValueError(f"the parts of the observations are batches of {sizes}: give all parts of the same size")
         own, found = next((pair for pair in shapes if pair[0] != pair[1][1:]), shapes[0])
         expected = f"[N{''.join(f', {size}' for size in own)}]"
         raise ValueError(f"observations must be one {list(own)} or a batch {expected}, got shape {list(found)}")

@@ -36,17 +36,17 @@ class CheckpointError(ValueError):
     """A checkpoint is damaged, foreign, or of another agent; the message names the file and the fault."""
 
 
-def write_checkpoint(state: dict[str, Any], directory: Path, steps: int, *, keep: int) -> Path:
+def write_checkpoint(state: dict[str, Any], directory: Path, steps: int, *, keep: int, overwrite: bool = False) -> Path:
     """Write a checkpoint, verify it on the disk, rename it, and only then delete old ones.
 
-    An intact checkpoint of the same number of steps is not overwritten. Damaged checkpoints of more steps, which a
-    resumed run has skipped, are deleted.
+    Damaged checkpoints of more steps, which a resumed run has skipped, are deleted.
 
     Args:
       state: nested dicts and lists of arrays, numbers, text and None, with text as keys.
       directory: folder of the checkpoints; made if it is missing.
       steps: environment steps of the agent.
       keep: number of newest checkpoints to keep, >= 1, the new one included.
+      overwrite: replace an intact checkpoint of the same number of steps; by default it stays as it is.
 
     Returns:
       The checkpoint's path.
@@ -60,7 +60,7 @@ def write_checkpoint(state: dict[str, Any], directory: Path, steps: int, *, keep
     directory.mkdir(parents=True, exist_ok=True)
     remove_leftovers(directory)
     path = directory / f"steps-{steps:012d}.ckpt"
-    if not _is_whole(path):
+    if overwrite or not _is_whole(path):
         try:
             with replaced_at_once(path) as aside:
                 aside.write_bytes(_encoded(state))

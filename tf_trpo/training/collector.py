@@ -71,8 +71,8 @@ class Collector:
                 self.carry = self._learner.first_carry(self._source.num_envs)
                 self._tracker.restart()
         except EnvironmentFailedError as failure:
-            where = f"of the rollout of iteration {iteration}, after {steps} steps"
-            raise EnvironmentFailedError(f"{failure} {where}") from failure
+            where = f"in the rollout of iteration {iteration}, after {steps} steps"
+            raise EnvironmentFailedError(f"{failure}, {where}") from failure
         if np.any(rollout.begun):
             self._cut(np.asarray(rollout.begun))
             warn_of_new_episodes(stacklevel=6)

@@ -42,7 +42,7 @@ def evaluate_policy(
     try:
         counted = _episodes(policy, environments, episodes, stochastic, seed, max_episode_steps)
     except (EnvironmentFailedError, InvalidStepError) as error:
-        raise EnvironmentFailedError(f"{error} of an evaluation") from error
+        raise EnvironmentFailedError(f"{error}, in an evaluation") from error
     returns = [episode.episode_return for episode in counted]
     lengths = [episode.length for episode in counted]
     costs = mean_costs(counted, kept_costs(environments), "cost/")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
 from tf_trpo.environments import can_reset_some, known_mirror, open_vector_environment
+from tf_trpo.environments.costs import Cost, cost_labels
 from tf_trpo.environments.in_use import alone
+from tf_trpo.environments.infos import kept_costs
 from tf_trpo.environments.vector import Environment, refuse_making
 from tf_trpo.models import MirrorSymmetry, Policy
 from tf_trpo.models.making import check_fit
@@ -66,8 +68,8 @@ def opened_source(
       The given source, or a new one of the environment.
 
     Raises:
-      ValueError: the environment does not fit the policy, an argument has no effect, or there are branches and the
-        environments cannot be restored to an earlier state.
+      ValueError: the environment does not fit the policy or the costs, an argument has no effect, or there are
+        branches and the environments cannot be restored to an earlier state.
       ImportError: workers are asked for, and Ray is not installed.
     """
     if vine is not None and (spread.workers or isinstance(environment, RolloutSource)):
@@ -81,9 +83,11 @@ def opened_source(
     if isinstance(environment, RolloutSource):
         if spread != Spread():
             raise ValueError("shards and workers would have no effect: the source has its own")
-        refuse_making(opening, "source", num_envs=environment.num_envs)
+        making = {name: value for name, value in opening.items() if name != "costs"}
+        refuse_making(making, "source", num_envs=environment.num_envs)
         if isinstance(environment, LocalSource):
             check_fit(policy, environment.environments)
+            _check_costs(environment.environments, opening["costs"])
         with alone([policy], _FITS):
             prepare(environment.num_envs)
             yield environment
@@ -94,6 +98,7 @@ def opened_source(
         return
     with alone([policy], _FITS), open_vector_environment(environment, **opening) as environments:
         check_fit(policy, environments)
+        _check_costs(environments, opening["costs"])
         num_envs = environments.num_envs
         shards = spread.shards_of(num_envs)
         if restart_every and not can_reset_some(environments):
@@ -105,6 +110,13 @@ def opened_source(
             check_branching(environments)
         prepare(num_envs)
         yield LocalSource(environments, make_actor(policy, num_envs, shards=shards), seed=seed, vine=vine)
+
+
+def _check_costs(environments: VectorEnv, costs: Sequence[Cost]) -> None:
+    """Raise ValueError unless environments keep the agent's costs."""
+    own, kept = (", ".join(labels) or "none" for labels in (cost_labels(costs), kept_costs(environments)))
+    if own != kept:
+        raise ValueError(f"the costs of the agent are {own}, those of the environments are {kept}")
 
 
 @contextlib.contextmanager

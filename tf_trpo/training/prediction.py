@@ -84,10 +84,9 @@ def _masked_batch(spec: Spec, observations: Any, action_mask: Any) -> tuple[Any,
     if mask is None or not isinstance(spec, dict):
         raise ValueError("action_mask: the agent is of an environment that masks no actions")
     batch, single = as_batch({name: spec[name] for name in spec if name != ACTION_MASK}, entries)
-    # As in the wrapper, a mask may be a list of arrays, one for each action.
-    rows = np.concatenate(
-        [np.ravel(part) for part in (action_mask if isinstance(action_mask, list) else [action_mask])]
-    )
+    # As in the wrapper, a mask may be a list or tuple of arrays, one for each action.
+    parts = action_mask if isinstance(action_mask, list | tuple) else [action_mask]
+    rows = np.concatenate([np.ravel(part) for part in parts])
     if rows.size % math.prod(mask.shape):
         raise ValueError(f"action_mask must be {list(mask.shape)} for each observation, got {rows.size} numbers")
     return as_batch(spec, {**batch, ACTION_MASK: rows.reshape(-1, *mask.shape)})[0], single

@@ -94,9 +94,8 @@ class TRPO(Imitator):
         """
         check_keras()
         prepare_gpus()
-        check_types(
-            policy=(policy, PolicySettings | None), value=(value, ValueSettings | None), seed=(seed, int | None)
-        )
+        check_types(policy=(policy, PolicySettings | None), value=(value, ValueSettings | None))
+        check_types(seed=(seed, int | None), costs=(costs, list | tuple))
         policy, value = with_units(policy or PolicySettings(), memory, memory_units), value or ValueSettings()
         both_given = network is not None and value_network is not None
         if both_given and policy.activation != PolicySettings.activation:
