@@ -195,6 +195,22 @@ def test_rollouts_and_states_equal_those_of_one_process(name, workers):
     source.close()
 
 
+def test_without_workers_the_episodes_can_still_be_replayed(monkeypatch):
+    """The loss of a cluster is not a failure of the environments."""
+    name = "continuous actions, a memory"
+    expected, (source, pupils) = local(name), spread(name, 2)
+    assert_same(collect(name, source, 0), collect(name, expected, 0))
+
+    def lost():
+        raise WorkerLostError("its machine is off")
+
+    for method in "start", "call":
+        monkeypatch.setattr(pupils, method, lambda *arguments, **options: pupils._pending(lost))
+    with pytest.raises(EnvironmentFailedError, match="no worker is left"):
+        collect(name, source, 1)
+    assert_same(source.state(), expected.state())
+
+
 @pytest.mark.parametrize("name", ["continuous actions, a memory", "images and vectors"])
 def test_a_state_continues_with_any_number_of_workers(name):
     sources = [local(name), *(spread(name, workers, seed=5)[0] for workers in (1, 3))]

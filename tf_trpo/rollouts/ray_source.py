@@ -143,7 +143,7 @@ class RaySource:
         """Let shards do work. If any failed, raise, after all answers, the error that one process would have raised.
 
         Then the episodes are given up, and with them those that the work has begun: at most `most_begun` in each
-        environment.
+        environment. If no worker is left, the environments are not to blame, and their episodes can be replayed.
         """
 
         def state_of(shard: int) -> dict[str, Any]:
@@ -153,8 +153,8 @@ class RaySource:
             Call(shard, work, given, None if work == "begin" else self.episodes.digest(self._rows[shard]))
             for shard, given in arguments.items()
         ]
+        answers = self._scheduler.play(calls, state_of, shared, move=self._repeatable)
         try:
-            answers = self._scheduler.play(calls, state_of, shared, move=self._repeatable)
             _raise_first(calls, answers, self._setup.num_envs)
         except (EnvironmentFailedError, InvalidStepError):
             self.episodes.give_up(most_begun)
