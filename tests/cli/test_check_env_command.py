@@ -155,7 +155,7 @@ def test_costs_are_computed_and_are_in_the_command_that_trains(module, refused, 
     command = shlex.split(capsys.readouterr().out.splitlines()[-1].removeprefix("To train in it: "))
     assert command[3:] == ["train", "--env", f"{MODULE}:Walk", *costs, "--allow-import"]
     for arguments, message in (
-        (["CartPole-v1", "--costs", "speed"], "info['speed'], which is a cost"),
+        (["CartPole-v1", "--costs", "speed"], "an info without the key 'speed'"),
         ([f"{MODULE}:Walk", *costs, "--env-kwargs", '{"length": 5}'], "a cost of inf in step 5 of an episode"),
     ):
         with pytest.raises(SystemExit) as exit_info:
