@@ -106,11 +106,12 @@ def test_settings_reach_the_gaussian():
         (gym.spaces.Box(-2, 2), 1.0),
         (BOX, 1.0),
         (gym.spaces.Box(-2, 2, (2, 4)), 0.5),
+        (gym.spaces.Box(-2, 2, (4,)), 1.0),
         (gym.spaces.Dict(one=gym.spaces.Box(-2, 2, (5,)), other=gym.spaces.Tuple([BOX, gym.spaces.Box(0, 1)])), 0.5),
         (gym.spaces.Dict(one=BOX, other=gym.spaces.MultiDiscrete([3] * 20)), 1.0),
     ],
 )
-def test_the_noise_of_all_continuous_dimensions_together_begins_as_long_as_that_of_two(space, std):
+def test_the_standard_deviations_of_all_continuous_dimensions_begin_with_a_sum_of_at_most_four(space, std):
     def gaussians(distribution):
         parts = getattr(distribution, "parts", None)
         return [distribution] if parts is None else [each for part in parts for each in gaussians(part)]

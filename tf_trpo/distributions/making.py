@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Literal, Protocol
 
@@ -64,12 +63,11 @@ def make_action_distribution(
 
 
 def default_std(dimensions: int) -> float:
-    """Return the initial standard deviation of Gaussians with this number of dimensions d >= 1: min(1, sqrt(2 / d)).
+    """Return the initial standard deviation of Gaussians with this number of dimensions d >= 1: min(1, 4 / d).
 
-    So from two dimensions on, the length of the noise of all together, whose mean square is d times the variance, does
-    not grow with d.
+    So the sum of the standard deviations of all dimensions is at most 4.
     """
-    return min(1.0, math.sqrt(2.0 / dimensions))
+    return min(1.0, 4.0 / dimensions)
 
 
 def continuous_dimensions(action_space: gym.Space) -> int:

@@ -32,8 +32,8 @@ class PolicySettings:
     """Distribution of continuous actions; beta needs two bounds, and does not use the next four settings."""
     initial_std: float | None = None
     """Initial standard deviation of the Gaussian, > 0, as a fraction of half the range between an action's bounds, or
-    in the action's own units if it does not have two bounds. None: 1, or sqrt(2 / d) for d > 2 dimensions of
-    continuous actions."""
+    in the action's own units if it does not have two bounds. None: 1, or 4 / d for d > 4 dimensions of continuous
+    actions."""
     final_std: float | None = None
     """Final standard deviation, > 0, in the same unit. If set, the standard deviation is not learned, but follows a
     geometric schedule from initial_std to this value over the run's environment steps. None to learn it."""
