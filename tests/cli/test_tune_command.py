@@ -10,9 +10,9 @@ import yaml
 
 from tf_trpo import Experiment
 from tf_trpo.cli import main
-from tf_trpo.cli.parsing import option_name
 from tf_trpo.cli.tune import REFUSED, TuneOptions, read_command
 from tf_trpo.experiment.conversion import leaves
+from tf_trpo.experiment.options import option_name
 from tf_trpo.extras import not_installed
 from tf_trpo.tuning import Choice, Range, Tuning
 from tf_trpo.tuning.training import watched

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tf_trpo.cli.errors import FAILED, one_line
-from tf_trpo.cli.parsing import Positional, option_name, parse
+from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment.environment_id import check_imports, flag_for
+from tf_trpo.experiment.options import as_options
 from tf_trpo.experiment.settings import SEEDS, EnvironmentSettings
 from tf_trpo.ranges import require_allowed
 
@@ -100,11 +101,8 @@ def _show(report: EnvironmentReport, options: CheckOptions) -> None:
 
 def _arguments(options: CheckOptions) -> str:
     """Return the options of `train` for the same environment."""
-    given = ["--env", options.env]
-    for field in dataclasses.fields(EnvironmentSettings):
-        value = getattr(options, field.name)
-        if value != field.default:
-            values = value if isinstance(value, tuple) else (value,)
-            words = [json.dumps(each) if isinstance(each, dict) else str(each) for each in values]
-            given += [option_name(field.name), *words]
-    return shlex.join(given) + flag_for(options.env, options.wrapper, options.costs)
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(EnvironmentSettings)}
+    default = EnvironmentSettings()
+    chosen = {name: value for name, value in given.items() if value != getattr(default, name)}
+    words = as_options({"env": options.env, **chosen})
+    return shlex.join(words) + flag_for(options.env, options.wrapper, options.costs)

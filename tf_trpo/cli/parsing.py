@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 from tf_trpo.experiment.conversion import CHOICES, convert, fields, leaves
+from tf_trpo.experiment.options import option_name
 from tf_trpo.ranges import nearest
 
 T = TypeVar("T")
@@ -239,11 +240,6 @@ def _metavar(hint: Any) -> str:
     if get_args(hint):
         return "|".join(_metavar(each) for each in get_args(hint) if each is not bool)
     return _METAVARS[hint]
-
-
-def option_name(name: str) -> str:
-    """Return the option of a field: --max-kl for max_kl."""
-    return f"--{name.replace('_', '-')}"
 
 
 def _hyphened(argument: str) -> str:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tf_trpo.cli.compiled import reuse_compiled_programs
-from tf_trpo.cli.parsing import HELP, HELP_ALL, OptionParser, Repeated, make, option_name, options_of, show_help
+from tf_trpo.cli.parsing import HELP, HELP_ALL, OptionParser, Repeated, make, options_of, show_help
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.cli.train import BY_SIGNAL, common_options, read_experiment
 from tf_trpo.experiment import Experiment
 from tf_trpo.experiment.environment_id import check_imports, flag_for
+from tf_trpo.experiment.options import option_name
 from tf_trpo.experiment.run_folder import folder_name
 from tf_trpo.tuning.space import NOT_SEARCHED, read_space
 from tf_trpo.tuning.tuning import Tuning

@@ -52,22 +52,21 @@ def make_action_distribution(
       ValueError: the space is not supported, the mirror has another number of actions, or a setting has no effect in
         the space; the message says what to do.
     """
-    std = settings.initial_std
-    if not continuous_dimensions(action_space):
+    dimensions = continuous_dimensions(action_space)
+    if not dimensions:
         _refuse(settings, ("distribution", *_OF_GAUSSIANS), f"the actions of {action_space} are not continuous")
     elif settings.distribution == "beta":
         _refuse(settings, _OF_GAUSSIANS, "a Beta distribution does not use it")
-    elif std is None:
-        std = default_std(continuous_dimensions(action_space))
+    std = default_std(dimensions) if settings.initial_std is None else settings.initial_std
     return _make(action_space, settings, std, mirror, "")
 
 
 def default_std(dimensions: int) -> float:
-    """Return the initial standard deviation of Gaussians with this number of dimensions d >= 1: min(1, 4 / d).
+    """Return the initial standard deviation of Gaussians with d dimensions: 1, or 4 / d if d > 4.
 
     So the sum of the standard deviations of all dimensions is at most 4.
     """
-    return min(1.0, 4.0 / dimensions)
+    return 4.0 / max(dimensions, 4)
 
 
 def continuous_dimensions(action_space: gym.Space) -> int:
@@ -79,7 +78,7 @@ def continuous_dimensions(action_space: gym.Space) -> int:
 
 
 def _make(
-    space: gym.Space, settings: ActionSettings, std: float | None, mirror: Reflection | None, place: str
+    space: gym.Space, settings: ActionSettings, std: float, mirror: Reflection | None, place: str
 ) -> ActionDistribution:
     if isinstance(space, spaces.Discrete):
         return Categorical(int(space.n), int(space.start), action_dtype=str(space.dtype))
@@ -102,7 +101,7 @@ def _make(
 
 
 def _make_box(
-    space: spaces.Box, settings: ActionSettings, std: float | None, mirror: Reflection | None, place: str
+    space: spaces.Box, settings: ActionSettings, std: float, mirror: Reflection | None, place: str
 ) -> ActionDistribution:
     dtype = np.dtype(space.dtype)
     if dtype.kind in "biu":
@@ -129,7 +128,7 @@ def _make_box(
         *bounds,
         action_dtype=str(dtype),
         state_dependent_std=settings.state_dependent_std,
-        initial_std=1.0 if std is None else std,
+        initial_std=std,
         final_std=settings.final_std,
         clipped_likelihood=settings.clipped_likelihood,
         std_groups=None if mirror is None or settings.state_dependent_std else _groups(mirror, space),

@@ -2,6 +2,7 @@
 
 from tf_trpo.environments.checking import check_environment as check_environment
 from tf_trpo.environments.costs import Cost as Cost
+from tf_trpo.environments.episodes import replay_endings as replay_endings
 from tf_trpo.environments.failures import EnvironmentFailedError as EnvironmentFailedError
 from tf_trpo.environments.failures import InvalidStepError as InvalidStepError
 from tf_trpo.environments.findings import EnvironmentReport as EnvironmentReport
@@ -19,5 +20,4 @@ from tf_trpo.environments.vector import can_replay as can_replay
 from tf_trpo.environments.vector import can_reset_some as can_reset_some
 from tf_trpo.environments.vector import make_vector_environment as make_vector_environment
 from tf_trpo.environments.vector import open_vector_environment as open_vector_environment
-from tf_trpo.environments.vector import replay_endings as replay_endings
 from tf_trpo.environments.vector import replay_episodes as replay_episodes

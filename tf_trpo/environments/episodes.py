@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 REPLAY = "tf_trpo/replay"
 """Option of `reset`: for each environment, the number of an episode and the actions to take in it."""
@@ -80,3 +81,10 @@ def episode_seed(seed: int, episode: int) -> int:
     mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
     mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _WORD
     return (mixed ^ (mixed >> 31)) >> 33
+
+
+def replay_endings(environments: VectorEnv) -> tuple[bool | None, ...]:
+    """Return `SeededEpisodes.replay_ended` of each environment for the last replay."""
+    vector = environments.unwrapped
+    assert isinstance(vector, SyncVectorEnv | AsyncVectorEnv)
+    return vector.get_attr("replay_ended")

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv, VectorWrapper
 
 from tf_trpo.environments.costs import COSTS, Cost, Step, cost_labels, costs_of, find_costs
-from tf_trpo.environments.episodes import REPLAY
+from tf_trpo.environments.episodes import REPLAY, replay_endings
 from tf_trpo.environments.failures import EnvironmentFailedError
 from tf_trpo.environments.own_vectors import PAUSED
 from tf_trpo.environments.reading import figure
@@ -46,8 +46,7 @@ class KeptInfos(VectorWrapper):
         given = self.env.reset(**kwargs)
         if REPLAY in options:
             # Where the replayed episode ended, the next step is no step: it begins the next episode.
-            endings = self.env.unwrapped.get_attr("replay_ended")  # type: ignore[attr-defined]
-            self._ended = np.array([ended is True for ended in endings])
+            self._ended = np.array([ended is True for ended in replay_endings(self.env)])
         return given
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, np.ndarray]]:

@@ -201,13 +201,6 @@ def replay_episodes(environments: VectorEnv, seeds: list[int], episodes: Sequenc
     return observations
 
 
-def replay_endings(environments: VectorEnv) -> tuple[bool | None, ...]:
-    """Return `SeededEpisodes.replay_ended` of each environment for the last replay."""
-    vector = without_own_wrappers(environments)
-    assert isinstance(vector, SyncVectorEnv | AsyncVectorEnv)
-    return vector.get_attr("replay_ended")
-
-
 def can_reset_some(environments: VectorEnv) -> bool:
     """Return whether some environments can be reset while the others continue: Gymnasium's can, EnvPool's cannot."""
     return isinstance(without_own_wrappers(environments), SyncVectorEnv | AsyncVectorEnv)

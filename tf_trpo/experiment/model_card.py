@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from tf_trpo.experiment.environment_id import flag_for
 from tf_trpo.experiment.experiment import Experiment
+from tf_trpo.experiment.options import as_options
 from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.files import AGENT_FILE, replaced_at_once, write_whole
 
@@ -141,18 +140,4 @@ def training_command(experiment: Experiment) -> str:
     }
     making = experiment.environment
     flag = flag_for(experiment.env, making.wrapper, making.costs)
-    return shlex.join(["python", "scripts/train.py", "--preset", "none", *_as_arguments(chosen)]) + flag
-
-
-def _as_arguments(settings: Mapping[str, Any]) -> list[str]:
-    """Return settings as command line options."""
-    arguments: list[str] = []
-    for name, value in settings.items():
-        option = name.replace("_", "-")
-        if isinstance(value, bool):
-            arguments.append(f"--{option}" if value else f"--no-{option}")
-        else:
-            values = value if isinstance(value, list | tuple) else [value]
-            words = [json.dumps(each) if isinstance(each, dict) else str(each) for each in values]
-            arguments += [f"--{option}", *words]
-    return arguments
+    return shlex.join(["python", "scripts/train.py", "--preset", "none", *as_options(chosen)]) + flag

@@ -99,9 +99,7 @@ def sampled_fisher_inverse(
     if seen:
         gram = tf.add_n([factor.gram() for factor in seen])
         damping = tf.maximum(scalar(damping, gram.dtype), least_share * _frobenius_norm(gram))
-        inverse = positive_definite_inverse(
-            gram + scalar(damping, gram.dtype) * tf.eye(gram.shape[0], dtype=gram.dtype)
-        )
+        inverse = positive_definite_inverse(gram + damping * tf.eye(gram.shape[0], dtype=gram.dtype))
 
     def product(vector: tf.Tensor) -> tf.Tensor:
         added = scalar(damping, vector.dtype)
