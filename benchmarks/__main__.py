@@ -14,6 +14,7 @@ COMMANDS = {
     "images": ("speed", "Images"),
     "collect": ("speed", "Collect"),
     "train": ("speed", "Train"),
+    "time-to-result": ("time_to_result", "TimeToResult"),
     "memory": ("memory", "Memory"),
     "directions": ("directions", "Directions"),
     "vine": ("vine", "Vine"),

@@ -1,7 +1,8 @@
 """Train and evaluate a peer: a program for a Python that has sb3-contrib, run by `peers.py`.
 
 The argument is a job as a JSON object. The answer is one JSON line with the mean and standard deviation of returns in
-both modes of evaluation, and the seconds of training. The program does not import tf_trpo.
+both modes of evaluation, and the seconds of training. With 0 episodes, nothing is evaluated. The job may have a number
+of environments and arguments of the algorithm, instead of its defaults. The program does not import tf_trpo.
 """
 
 import json
@@ -36,20 +37,21 @@ def make_env(job: dict[str, Any]) -> gym.Env:
 
 
 def main(job: dict[str, Any]) -> None:
-    """Train with the algorithm's defaults and VecNormalize, and print the evaluation."""
+    """Train with VecNormalize, and print the evaluation."""
     torch.set_num_threads(1)
     seed, make = job["seed"], lambda: make_env(job)
-    environments = DummyVecEnv([make])
+    environments = DummyVecEnv([make] * job.get("num_envs", 1))
     environments.seed(seed)
     space = environments.observation_space
     sees_images = isinstance(space, spaces.Box) and len(space.shape) == 3
     normalized = VecNormalize(environments, norm_obs=isinstance(space, spaces.Box) and not sees_images)
     network = ("Cnn" if sees_images else "Mlp") + ("Lstm" if job["algorithm"] == "RecurrentPPO" else "")
-    model = ALGORITHMS[job["algorithm"]](f"{network}Policy", normalized, seed=seed, device="cpu")
+    arguments = job.get("arguments", {})
+    model = ALGORITHMS[job["algorithm"]](f"{network}Policy", normalized, seed=seed, device="cpu", **arguments)
     start = time.perf_counter()
     model.learn(job["steps"])
     result = {"seconds": time.perf_counter() - start}
-    for mode in ("deterministic", "stochastic"):
+    for mode in ("deterministic", "stochastic") if job["episodes"] else ():
         evaluated = VecNormalize(DummyVecEnv([make]), norm_obs=normalized.norm_obs, norm_reward=False, training=False)
         if normalized.norm_obs:
             evaluated.obs_rms = normalized.obs_rms

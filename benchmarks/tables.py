@@ -119,6 +119,26 @@ class PublishedResult(NamedTuple):
     spread_is: str
 
 
+class TimeResult(NamedTuple):
+    """The time from a command to a return.
+
+    Attributes:
+      env: Gymnasium id.
+      name: name of the settings, or of the program.
+      seed: seed of the run.
+      steps: environment steps until the return was reached, or of the whole run.
+      target: the mean return to reach.
+      seconds: time since the start of the process; infinite if the run did not reach the return.
+    """
+
+    env: str
+    name: str
+    seed: int
+    steps: int
+    target: float
+    seconds: float
+
+
 class Range(NamedTuple):
     """The scale of a task.
 
@@ -133,8 +153,8 @@ class Range(NamedTuple):
     best: float
 
 
-Row = TypeVar("Row", RunResult, CostResult, CurvePoint, PublishedResult, Range)
-RunRow = TypeVar("RunRow", RunResult, CostResult, CurvePoint)
+Row = TypeVar("Row", RunResult, CostResult, CurvePoint, PublishedResult, TimeResult, Range)
+RunRow = TypeVar("RunRow", RunResult, CostResult, CurvePoint, TimeResult)
 
 
 def learning_curve(

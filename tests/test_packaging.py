@@ -109,6 +109,9 @@ def test_the_installed_wheel_runs(wheel, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(site)}
     how = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 120, "check": True}
     printed = subprocess.run([sys.executable, "-c", code], **how).stdout.splitlines()
-    assert printed == [str(site / "tf_trpo" / "experiment" / "presets.py"), "['box2d', 'classic_control', 'mujoco']"]
+    assert printed == [
+        str(site / "tf_trpo" / "experiment" / "presets.py"),
+        "['box2d', 'classic_control', 'fast', 'mujoco']",
+    ]
     version = subprocess.run([sys.executable, "-m", "tf_trpo", "--version"], **how).stdout
     assert version == f"tf_trpo {tf_trpo.__version__}\n"

@@ -2,17 +2,19 @@
 
 from types import SimpleNamespace
 
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
+from tf_trpo import TRPO
 from tf_trpo.environments import can_replay, can_reset_some, make_vector_environment
 from tf_trpo.rollouts import LocalSource
 from tf_trpo.rollouts.actor import Actions
 from tf_trpo.rollouts.stepping import collect_rollout
 from tf_trpo.spaces import observation_spec
 
-pytest.importorskip("envpool")
+envpool = pytest.importorskip("envpool")
 
 
 @pytest.fixture
@@ -85,10 +87,9 @@ def test_every_row_follows_the_physics_and_episodes_end_by_a_fall_or_the_limit(m
     assert (np.abs(rollout.observations[1:][~rollout.valid]) <= 0.05).all()
 
 
-def test_mujoco_steps_in_the_precision_of_its_actions(make):
+def test_mujocos_observations_keep_their_precision(make):
     environments = make("HalfCheetah-v5", 2)
     rollout = collected(environments, cheetah_actor, 5)
-    assert environments.single_action_space.dtype == np.float64
     assert rollout.observations.shape == (6, 2, 17)
     assert rollout.observations.dtype == np.float64
     assert rollout.valid.all()
@@ -127,6 +128,23 @@ def test_resetting_without_a_seed_starts_other_episodes(make):
     environments = make("CartPole-v1", 3)
     first = environments.reset(seed=7)[0].copy()
     assert not np.array_equal(environments.reset()[0], first)
+
+
+def test_actions_are_float32_as_in_gymnasium_and_reach_the_physics_as_the_numbers_they_are(make):
+    environments = make("HalfCheetah-v5", 2)
+    assert environments.single_action_space == gymnasium.make("HalfCheetah-v5").action_space
+    pool = envpool.make_gymnasium("HalfCheetah-v5", num_envs=2, seed=3)
+    np.testing.assert_array_equal(environments.reset(seed=3)[0], pool.reset()[0])
+    for actions in np.random.default_rng(0).uniform(-1, 1, (20, 2, 6)).astype(np.float32):
+        observations = environments.step(actions)[0]
+        np.testing.assert_array_equal(observations, pool.step(actions.astype(np.float64))[0])
+    pool.close()
+
+
+def test_an_agent_made_for_gymnasiums_environment_trains_in_envpools_and_is_evaluated_in_gymnasiums():
+    agent = TRPO.for_env("HalfCheetah-v5", seed=0)
+    agent.fit("HalfCheetah-v5", 64, num_steps=32, num_envs=2, backend="envpool", seed=0, verbose=0)
+    assert np.isfinite(agent.evaluate("HalfCheetah-v5", 1, seed=0)["mean_return"])
 
 
 def test_an_environment_that_envpool_lacks_is_refused(make):

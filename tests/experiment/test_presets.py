@@ -65,9 +65,11 @@ def other_than_default():
 
 
 def test_the_presets_that_come_with_the_package():
-    assert bundled_presets() == ["box2d", "classic_control", "mujoco"]
+    assert bundled_presets() == ["box2d", "classic_control", "fast", "mujoco"]
     assert Experiment.from_preset("mujoco", env="Ant-v5") == Experiment.from_preset("Ant-v5")
-    with pytest.raises(ValueError, match="no bundled preset names Ant-v9; there are box2d, classic_control, mujoco"):
+    with pytest.raises(
+        ValueError, match="no bundled preset names Ant-v9; there are box2d, classic_control, fast, mujoco"
+    ):
         Experiment.from_preset("Ant-v9")
     with pytest.raises(ValueError, match="preset mujoco is for several environments: name one by env="):
         Experiment.from_preset("mujoco")
@@ -77,7 +79,7 @@ def bundled(name):
     """(shared settings, differences of each environment) of a bundled preset."""
     path = resources.files("tf_trpo.experiment") / "presets" / f"{name}.yaml"
     said = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return said, said.pop("environments")
+    return said, said.pop("environments", {})
 
 
 def used_by(algorithm, settings):
@@ -114,8 +116,14 @@ def test_a_bundled_preset_is_chosen_by_environment_and_sets_only_settings_of_the
         used = {setting: tuple(value) if isinstance(value, list) else value for setting, value in used.items()}
         chosen = Experiment.from_preset(env, algorithm=algorithm).flat()
         assert chosen == defaults_of(algorithm) | used | {"env": env}
-    assert parsed("--env", env, "--algorithm", algorithm) == chosen
-    assert parsed("--env", env, "--algorithm", algorithm, "--preset", name) == chosen
+        assert parsed("--env", env, "--algorithm", algorithm) == chosen
+        assert parsed("--env", env, "--algorithm", algorithm, "--preset", name) == chosen
+
+
+@pytest.mark.parametrize("env", bundled("mujoco")[1])
+def test_the_preset_fast_changes_how_the_environments_of_mujoco_are_stepped_and_little_else(env):
+    alone, fast = (parsed("--env", env, *words) for words in ([], ["--preset", "mujoco", "--preset", "fast"]))
+    assert fast == alone | {"backend": "envpool", "restart_every": 0, "mirror": False}
 
 
 def test_a_named_preset_is_the_only_one_and_without_a_preset_defaults_apply(tmp_path):
@@ -248,7 +256,7 @@ def test_a_missing_preset_ends_with_one_line_and_the_bundled_names(tmp_path, mon
     Path("binary").write_bytes(b"\xff\xfe\x00max_kl")
     error = refused("train", "--preset", preset)
     assert error.startswith(f"error: preset {preset}: ")
-    assert "one of box2d, classic_control, mujoco" in error
+    assert "one of box2d, classic_control, fast, mujoco" in error
     assert [path.name for path in tmp_path.iterdir()] == ["binary"]
 
 

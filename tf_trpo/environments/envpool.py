@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
@@ -16,6 +17,9 @@ from tf_trpo.extras import not_installed
 
 class EnvPoolVectorEnv(VectorEnv):
     """An EnvPool pool of `num_envs` environments. Each call steps all of them; the first reset makes the pool.
+
+    Actions that EnvPool takes as float64 are float32 here, as in Gymnasium's environments of the same ids, in which the
+    agent may be made and evaluated.
 
     Raises:
       ImportError: EnvPool is not installed.
@@ -38,7 +42,9 @@ class EnvPoolVectorEnv(VectorEnv):
         self.num_envs = num_envs
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
         spec = envpool.make_spec(environment_id, num_envs=num_envs, **(env_kwargs or {}))
-        self.single_observation_space, self.single_action_space = _spaces(spec)
+        self.single_observation_space, pool_actions = _spaces(spec)
+        self._action_dtype = pool_actions.dtype
+        self.single_action_space = _in_float32(pool_actions)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
@@ -53,7 +59,7 @@ class EnvPoolVectorEnv(VectorEnv):
         return self._pool.reset()
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        return self._pool.step(actions)
+        return self._pool.step(np.asarray(actions, self._action_dtype))
 
     def close_extras(self, **kwargs: Any) -> None:
         if self._pool is not None:
@@ -66,3 +72,10 @@ def _spaces(owner: Any) -> tuple[Any, Any]:
         # The spaces are float32 and their bounds are float64, of which Gymnasium warns.
         warnings.filterwarnings("ignore", ".*precision lowered by casting to float32", UserWarning)
         return owner.observation_space, owner.action_space
+
+
+def _in_float32(space: Any) -> Any:
+    if space.dtype != np.float64:
+        return space
+    low, high = (bound.astype(np.float32) for bound in (space.low, space.high))
+    return Box(low, high, space.shape, np.float32)

@@ -1,0 +1,186 @@
+"""`time-to-result`: measure the time from a command to the return of sb3-contrib's TRPO after a million steps."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from scipy import stats
+
+from benchmarks.documents import RESULTS
+from benchmarks.peer import last_line, peer_environment
+from benchmarks.tables import RunResult, TimeResult, read_table, update_table
+from benchmarks.timing import PAUSE_SECONDS, Row, Table, Tables
+from tf_trpo.figures.histories import read_history
+
+PRESETS = {"fast": ("mujoco", "fast"), "default": ("none",)}
+"""Name of our settings -> the presets of `train`."""
+SB3 = "sb3-contrib"
+_PROGRAM = Path(__file__).with_name("sb3_learn.py")
+_SB3_STEPS = 1_000_000
+_ZOO = {
+    "n_steps": 1024,
+    "batch_size": 128,
+    "cg_max_steps": 25,
+    "n_critic_updates": 20,
+    "learning_rate": 1e-3,
+    "sub_sampling_factor": 1,
+}
+"""RL Zoo's settings of sb3-contrib's TRPO for MuJoCo, by which the returns were reached; the others are defaults."""
+_ZOO_DIFFERENCES = {"HalfCheetah-v5": {"target_kl": 0.04}, "Swimmer-v5": {"gamma": 0.9999}}
+
+
+@dataclasses.dataclass(frozen=True)
+class TimeToResult(Tables):
+    """Measure the seconds from the command `train` to the return that sb3-contrib's TRPO has after a million steps.
+
+    `train` evaluates the policy now and then over 10 episodes with the most likely actions. A run ends when their mean
+    return is at least the mean final return of sb3-contrib's seeds. The time of sb3-contrib is that of its start, and
+    that of `sb3_steps` steps, multiplied up to a million. Finished runs are not measured again. Run nothing else
+    meanwhile.
+    """
+
+    against_sb3: Path | None = None
+    """A Python that has sb3-contrib; None: its times come from the table, if they are there."""
+    only: tuple[str, ...] = ()
+    """Environments; by default all that sb3-contrib was trained in."""
+    seeds: int = 3
+    """Number of our seeds of each environment."""
+    first_seed: int = 0
+    """The first seed."""
+    total_steps: int = 1_000_000
+    """Environment steps after which one of our runs ends without having reached the return."""
+    eval_every: int = 50_000
+    """Environment steps between evaluations."""
+    sb3_steps: int = 100_000
+    """Environment steps over which sb3-contrib's speed is measured."""
+    runs_dir: Path = Path("runs/time")
+    """Folder of our runs."""
+    results_dir: Path = RESULTS
+    """The table is RESULTS_DIR/time/results.csv; RESULTS_DIR/peers/results.csv has sb3-contrib's returns."""
+
+    def tables(self) -> list[Table]:
+        path = self.results_dir / "time" / "results.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        done = {row[:3] for row in read_table(path, TimeResult)} if path.exists() else set()
+        for env, target in self._targets().items():
+            for name in (SB3, *PRESETS):
+                for seed in self._seeds(name):
+                    if (env, name, seed) not in done:
+                        time.sleep(PAUSE_SECONDS)
+                        row = self._measured(env, name, seed, target)
+                        print(f"{env}, {name}, seed {seed}: {row.seconds:.1f} s", file=sys.stderr, flush=True)
+                        update_table(path, [row])
+        title = "Seconds from the command to sb3-contrib's return after 1M steps: all seeds"
+        return [(title, compared([row for row in read_table(path, TimeResult) if row.env in self._targets()]))]
+
+    def _seeds(self, name: str) -> range:
+        if name == SB3:
+            return range(0 if self.against_sb3 is None else 1)
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+    def _targets(self) -> Mapping[str, float]:
+        """Return the mean final return of sb3-contrib's seeds in each environment."""
+        returns: dict[str, list[float]] = {}
+        for row in read_table(self.results_dir / "peers" / "results.csv", RunResult):
+            if row.name == SB3 and row.steps == _SB3_STEPS and (not self.only or row.env in self.only):
+                returns.setdefault(row.env, []).append(row.deterministic)
+        if not returns:
+            raise ValueError(f"sb3-contrib has no results in {' or '.join(self.only)}")
+        return {env: float(np.mean(of_seeds)) for env, of_seeds in returns.items()}
+
+    def _measured(self, env: str, name: str, seed: int, target: float) -> TimeResult:
+        if name == SB3:
+            return TimeResult(env, name, seed, _SB3_STEPS, target, self._sb3_seconds(env, seed))
+        folder = self.runs_dir / env / name / str(seed)
+        shutil.rmtree(folder, ignore_errors=True)
+        options = {"env": env, "seed": seed, "total-steps": self.total_steps, "eval-every": self.eval_every}
+        options |= {"checkpoint-every": 0, "histogram-every": 0, "run-dir": folder}
+        words = [word for option, value in options.items() for word in (f"--{option}", str(value))]
+        presets = [word for preset in PRESETS[name] for word in ("--preset", preset)]
+        command = [sys.executable, "-m", "tf_trpo", "train", *presets, *words, "--quiet"]
+        return TimeResult(env, name, seed, *_reached(command, folder / "history.csv", target))
+
+    def _sb3_seconds(self, env: str, seed: int) -> float:
+        arguments = _ZOO | _ZOO_DIFFERENCES.get(env, {})
+        job = {"algorithm": "TRPO", "env": env, "env_kwargs": {}, "seed": seed, "steps": self.sb3_steps, "episodes": 0}
+        command = [str(self.against_sb3), str(_PROGRAM), json.dumps(job | {"num_envs": 2, "arguments": arguments})]
+        start = time.perf_counter()
+        ended = subprocess.run(command, capture_output=True, text=True, env=peer_environment())
+        whole = time.perf_counter() - start
+        if ended.returncode:
+            raise RuntimeError(f"sb3-contrib failed: {last_line(ended.stderr)}")
+        training: float = json.loads(last_line(ended.stdout))["seconds"]
+        return whole - training + training * _SB3_STEPS / self.sb3_steps
+
+
+def _reached(command: list[str], history: Path, target: float) -> tuple[int, float, float]:
+    """Run `train` until an evaluation reaches the target; return the steps, the target, and the seconds."""
+    start = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as said, _running(command, said) as process:
+        while True:
+            ended = process.poll() is not None
+            steps, best = _last_evaluation(history)
+            if best >= target:
+                return steps, target, time.perf_counter() - start
+            if ended and process.returncode:
+                said.seek(0)
+                raise RuntimeError(f"training ended with status {process.returncode}: {last_line(said.read())}")
+            if ended:
+                return steps, target, math.inf
+            time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def _running(command: list[str], said: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _last_evaluation(history: Path) -> tuple[int, float]:
+    """Return the steps so far and the best return of the evaluations; -inf before the first one."""
+    try:
+        columns = read_history(history)
+    except (OSError, ValueError):
+        return 0, -math.inf
+    evaluations = columns.get("eval/mean_reward", np.array([]))
+    return int(columns["time/total_timesteps"][-1]), float(np.nanmax([-math.inf, *evaluations]))
+
+
+def compared(rows: list[TimeResult]) -> list[Row]:
+    """Return the seconds of each environment, and how many times as fast ours are: by the median of the seeds.
+
+    The last row has the interquartile mean of these factors over the environments.
+    """
+    table: list[Row] = []
+    factors: dict[str, list[float]] = {name: [] for name in PRESETS}
+    for env in dict.fromkeys(row.env for row in rows):
+        own = [row for row in rows if row.env == env]
+        seconds = {name: [row.seconds for row in own if row.name == name] for name in (SB3, *PRESETS)}
+        line: Row = {"environment": env, "return": own[0].target, SB3: _all(seconds[SB3])}
+        for name in PRESETS:
+            line[name] = _all(seconds[name])
+            if seconds[SB3] and seconds[name]:
+                factors[name].append(float(np.median(seconds[SB3]) / np.median(seconds[name])))
+                line[f"{name}, times as fast"] = factors[name][-1]
+        table.append(line)
+    means = {f"{name}, times as fast": float(stats.trim_mean(each, 0.25)) for name, each in factors.items() if each}
+    return [*table, {"environment": "interquartile mean", **means}] if means else table
+
+
+def _all(seconds: list[float]) -> str:
+    return ", ".join("not reached" if math.isinf(each) else f"{each:.0f}" for each in seconds)

@@ -1,0 +1,116 @@
+"""`time-to-result`: real trainings, scripts that behave like one, and a fake Python for the peer."""
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import time_to_result
+from benchmarks.tables import RunResult, TimeResult, read_table, write_table
+from benchmarks.time_to_result import TimeToResult, compared
+
+PEER = f"""#!{sys.executable}
+import json, pathlib, sys, time
+job = json.loads(sys.argv[2])
+pathlib.Path("asked").write_text(json.dumps(job))
+time.sleep(0.5)
+print(json.dumps({{"seconds": 0.25}}))
+"""
+WRITE = """
+import pathlib, sys, time
+path, last = pathlib.Path(sys.argv[1]), sys.argv[2]
+path.write_text("time/total_timesteps,eval/mean_reward\\n100,\\n200,5.0\\n300,\\n" + last)
+"""
+
+
+@pytest.fixture(autouse=True)
+def targets(tmp_path, monkeypatch):
+    """The peer's returns in CartPole: 20 and 30, a mean of 25, which a few updates reach."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path("results") / "peers"
+    folder.mkdir(parents=True)
+    rows = [
+        RunResult("CartPole-v1", name, seed, steps, value, 0.0, 0.0, 0.0, 20, 1.0, "")
+        for name, seed, steps, value in [
+            ("sb3-contrib", 0, 1_000_000, 20.0),
+            ("sb3-contrib", 1, 1_000_000, 30.0),
+            ("sb3-contrib", 2, 2_000, 400.0),
+            ("another", 0, 1_000_000, 500.0),
+        ]
+    ]
+    write_table(folder / "results.csv", rows)
+
+
+def test_a_training_is_timed_to_the_evaluation_that_reaches_the_peers_return_and_no_longer(monkeypatch):
+    monkeypatch.setattr(time_to_result, "PRESETS", {"default": ("none",)})
+    python = Path("peer")
+    python.write_text(PEER)
+    python.chmod(0o755)
+    command = TimeToResult(
+        against_sb3=python.resolve(),
+        seeds=1,
+        first_seed=3,
+        total_steps=10_000_000,
+        eval_every=2_000,
+        sb3_steps=10_000,
+        runs_dir=Path("runs"),
+        results_dir=Path("results"),
+    )
+    ((_, rows),) = command.tables()
+    ours, peer = read_table(Path("results/time/results.csv"), TimeResult)
+    assert (ours.env, ours.name, ours.seed, ours.target) == ("CartPole-v1", "default", 3, 25.0)
+    # An untrained agent falls after about 10 to 25 steps.
+    assert 2_000 <= ours.steps <= 100_000
+    assert 1.0 < ours.seconds < 120.0
+    asked = json.loads(Path("asked").read_text())
+    assert (asked["steps"], asked["num_envs"], asked["episodes"]) == (10_000, 2, 0)
+    assert asked["arguments"]["n_steps"] == 1024
+    # The start counts once, and the 0.25 seconds of training a hundred times.
+    assert (peer.name, peer.steps) == ("sb3-contrib", 1_000_000)
+    assert 25.2 < peer.seconds < 30.0
+    assert rows[0]["default, times as fast"] == pytest.approx(peer.seconds / ours.seconds, rel=1e-3)
+    Path("asked").unlink()
+    assert command.tables()[0][1] == rows
+    assert not Path("asked").exists()
+
+
+def script(tmp_path, last, then):
+    return [sys.executable, "-c", WRITE + then, str(tmp_path / "history.csv"), last]
+
+
+def test_a_run_is_stopped_when_it_reaches_the_return_and_one_that_ends_before_never_does(tmp_path):
+    history = tmp_path / "history.csv"
+    start = time.perf_counter()
+    steps, target, seconds = time_to_result._reached(script(tmp_path, "400,7.5\n", "time.sleep(60)"), history, 6.0)
+    assert (steps, target) == (400, 6.0)
+    assert seconds <= time.perf_counter() - start < 30.0
+    history.unlink()
+    assert time_to_result._reached(script(tmp_path, "400,5.9\n", ""), history, 6.0) == (400, 6.0, math.inf)
+
+
+def test_a_run_that_fails_is_an_error_with_its_last_line(tmp_path):
+    command = script(tmp_path, "400,5.9\n", "sys.exit('error: no such preset')")
+    with pytest.raises(RuntimeError, match="ended with status 1: error: no such preset"):
+        time_to_result._reached(command, tmp_path / "history.csv", 6.0)
+
+
+def test_an_environment_without_results_of_the_peer_is_refused():
+    with pytest.raises(ValueError, match="sb3-contrib has no results in Nowhere-v0"):
+        TimeToResult(only=("Nowhere-v0",), results_dir=Path("results")).tables()
+
+
+def row(env, name, seconds):
+    return [TimeResult(env, name, seed, 1, 10.0, each) for seed, each in enumerate(seconds)]
+
+
+def test_the_median_seed_counts_and_a_run_that_never_reaches_the_return_is_the_slowest():
+    rows = [*row("A", "sb3-contrib", [100]), *row("A", "fast", [4, 10, 5]), *row("A", "default", [20, math.inf, 50])]
+    rows += [*row("B", "sb3-contrib", [300]), *row("B", "fast", [10]), *row("B", "default", [math.inf, math.inf, 50])]
+    a, b, mean = compared(rows)
+    assert (a["fast, times as fast"], a["default, times as fast"]) == (20.0, 2.0)
+    assert (b["fast, times as fast"], b["default, times as fast"]) == (30.0, 0.0)
+    assert (a["default"], b["default"]) == ("20, not reached, 50", "not reached, not reached, 50")
+    assert (mean["fast, times as fast"], mean["default, times as fast"]) == (25.0, 1.0)
