@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import time_to_result
+from benchmarks.report import markdown
 from benchmarks.tables import RunResult, TimeResult, read_table, write_table
 from benchmarks.time_to_result import TimeToResult, compared
 
@@ -100,6 +101,12 @@ def test_a_run_that_fails_is_an_error_with_its_last_line(tmp_path):
 def test_an_environment_without_results_of_the_peer_is_refused():
     with pytest.raises(ValueError, match="sb3-contrib has no results in Nowhere-v0"):
         TimeToResult(only=("Nowhere-v0",), results_dir=Path("results")).tables()
+
+
+def test_the_document_has_the_table_of_the_measured_times():
+    root = Path(time_to_result.__file__).parents[1]
+    rows = read_table(root / "docs" / "results" / "time" / "results.csv", TimeResult)
+    assert "\n".join(markdown(compared(rows))) in (root / "docs" / "performance.md").read_text(encoding="utf-8")
 
 
 def row(env, name, seconds):

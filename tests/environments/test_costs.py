@@ -199,3 +199,6 @@ def test_cost_functions_are_found_only_in_modules_that_are_imported_already():
     for wrong in (["speed", "speed"], [""], ["rise", rise]):
         with pytest.raises(ValueError, match="costs must be names that differ"):
             cost_labels(wrong)
+    for wrong in ([3], ["speed", None], [b"speed"]):
+        with pytest.raises(ValueError, match="costs must be names or functions, got"):
+            cost_labels(wrong)

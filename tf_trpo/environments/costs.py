@@ -39,8 +39,10 @@ def cost_labels(costs: Sequence[Cost]) -> tuple[str, ...]:
     """Return the names of costs in logs; a function's name comes without its module.
 
     Raises:
-      ValueError: a name is empty, or two names are equal.
+      ValueError: a cost is neither a name nor a function, a name is empty, or two names are equal.
     """
+    for cost in costs:
+        require(isinstance(cost, str) or callable(cost), "costs", "names or functions", cost)
     labels = tuple(cost_name(cost).rpartition(":")[2] for cost in costs)
     require(all(labels) and len(set(labels)) == len(labels), "costs", "names that differ and are not empty", labels)
     return labels
