@@ -1,8 +1,8 @@
 """Train and evaluate a peer: a program for a Python that has sb3-contrib, run by `peers.py`.
 
 The argument is a job as a JSON object. The answer is one JSON line with the mean and standard deviation of returns in
-both modes of evaluation, and the seconds of training. With 0 episodes, nothing is evaluated. The job may have a number
-of environments and arguments of the algorithm, instead of its defaults. The program does not import tf_trpo.
+both modes of evaluation, and the seconds of training. With 0 episodes, nothing is evaluated. A job without
+`num_envs` and `arguments` has one environment and the algorithm's defaults. The program does not import tf_trpo.
 """
 
 import json
@@ -37,7 +37,7 @@ def make_env(job: dict[str, Any]) -> gym.Env:
 
 
 def main(job: dict[str, Any]) -> None:
-    """Train with VecNormalize, and print the evaluation."""
+    """Train with VecNormalize and the job's arguments, and print the evaluation."""
     torch.set_num_threads(1)
     seed, make = job["seed"], lambda: make_env(job)
     environments = DummyVecEnv([make] * job.get("num_envs", 1))

@@ -28,7 +28,7 @@ PRESETS = {"fast": ("mujoco", "fast"), "default": ("none",)}
 """Name of our settings -> the presets of `train`."""
 SB3 = "sb3-contrib"
 _PROGRAM = Path(__file__).with_name("sb3_learn.py")
-_SB3_STEPS = 1_000_000
+_SB3_STEPS, _SB3_BATCH = 1_000_000, 2_048
 _ZOO = {
     "n_steps": 1024,
     "batch_size": 128,
@@ -46,8 +46,9 @@ class TimeToResult(Tables):
     """Measure the seconds from the command `train` to the return that sb3-contrib's TRPO has after a million steps.
 
     `train` evaluates the policy now and then over 10 episodes with the most likely actions. A run ends when their mean
-    return is at least the mean final return of sb3-contrib's seeds. The time of sb3-contrib is that of its start, and
-    that of `sb3_steps` steps, multiplied up to a million. Finished runs are not measured again. Run nothing else
+    return is at least the mean final return of sb3-contrib's seeds. The time of sb3-contrib is that of a whole training
+    of a million steps: its start, and the time of `sb3_steps` steps, multiplied up. Its process uses one thread, which
+    steps two environments, and ours use all cores. Runs that are in the table are not measured again. Run nothing else
     meanwhile.
     """
 
@@ -67,23 +68,33 @@ class TimeToResult(Tables):
     """Environment steps over which sb3-contrib's speed is measured."""
     runs_dir: Path = Path("runs/time")
     """Folder of our runs."""
+    table: Path = Path("runs/times.csv")
+    """The table of the measured times."""
     results_dir: Path = RESULTS
-    """The table is RESULTS_DIR/time/results.csv; RESULTS_DIR/peers/results.csv has sb3-contrib's returns."""
+    """RESULTS_DIR/peers/results.csv has sb3-contrib's returns."""
 
     def tables(self) -> list[Table]:
-        path = self.results_dir / "time" / "results.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        done = {row[:3] for row in read_table(path, TimeResult)} if path.exists() else set()
-        for env, target in self._targets().items():
+        self.table.parent.mkdir(parents=True, exist_ok=True)
+        targets = self._targets()
+        done = self._done(targets)
+        for env, target in targets.items():
             for name in (SB3, *PRESETS):
                 for seed in self._seeds(name):
                     if (env, name, seed) not in done:
                         time.sleep(PAUSE_SECONDS)
                         row = self._measured(env, name, seed, target)
                         print(f"{env}, {name}, seed {seed}: {row.seconds:.1f} s", file=sys.stderr, flush=True)
-                        update_table(path, [row])
+                        update_table(self.table, [row])
         title = "Seconds from the command to sb3-contrib's return after 1M steps: all seeds"
-        return [(title, compared([row for row in read_table(path, TimeResult) if row.env in self._targets()]))]
+        return [(title, compared([row for row in read_table(self.table, TimeResult) if row.env in targets]))]
+
+    def _done(self, targets: Mapping[str, float]) -> set[tuple[str, str, int]]:
+        """Return the runs that are in the table; raise ValueError if one had to reach another return."""
+        rows = read_table(self.table, TimeResult) if self.table.exists() else []
+        for row in rows:
+            if not math.isclose(row.target, targets.get(row.env, row.target), rel_tol=1e-4):
+                raise ValueError(f"{self.table}: the return to reach in {row.env} was {row.target:g}: remove the table")
+        return {row[:3] for row in rows}
 
     def _seeds(self, name: str) -> range:
         if name == SB3:
@@ -96,8 +107,9 @@ class TimeToResult(Tables):
         for row in read_table(self.results_dir / "peers" / "results.csv", RunResult):
             if row.name == SB3 and row.steps == _SB3_STEPS and (not self.only or row.env in self.only):
                 returns.setdefault(row.env, []).append(row.deterministic)
-        if not returns:
-            raise ValueError(f"sb3-contrib has no results in {' or '.join(self.only)}")
+        unknown = set(self.only) - returns.keys()
+        if unknown or not returns:
+            raise ValueError(f"sb3-contrib has no results in {' or '.join(sorted(unknown)) or self.results_dir}")
         return {env: float(np.mean(of_seeds)) for env, of_seeds in returns.items()}
 
     def _measured(self, env: str, name: str, seed: int, target: float) -> TimeResult:
@@ -122,7 +134,8 @@ class TimeToResult(Tables):
         if ended.returncode:
             raise RuntimeError(f"sb3-contrib failed: {last_line(ended.stderr)}")
         training: float = json.loads(last_line(ended.stdout))["seconds"]
-        return whole - training + training * _SB3_STEPS / self.sb3_steps
+        trained = math.ceil(self.sb3_steps / _SB3_BATCH) * _SB3_BATCH
+        return whole - training + training * _SB3_STEPS / trained
 
 
 def _reached(command: list[str], history: Path, target: float) -> tuple[int, float, float]:
@@ -131,8 +144,8 @@ def _reached(command: list[str], history: Path, target: float) -> tuple[int, flo
     with tempfile.TemporaryFile("w+") as said, _running(command, said) as process:
         while True:
             ended = process.poll() is not None
-            steps, best = _last_evaluation(history)
-            if best >= target:
+            steps, reached = _progress(history, target)
+            if reached:
                 return steps, target, time.perf_counter() - start
             if ended and process.returncode:
                 said.seek(0)
@@ -148,23 +161,29 @@ def _running(command: list[str], said: IO[str]) -> Iterator[subprocess.Popen[byt
         try:
             yield process
         finally:
-            process.kill()
+            # It ends after its iteration, and keeps its compiled programs for the next run.
+            process.terminate()
+            try:
+                process.wait(60.0)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
-def _last_evaluation(history: Path) -> tuple[int, float]:
-    """Return the steps so far and the best return of the evaluations; -inf before the first one."""
+def _progress(history: Path, target: float) -> tuple[int, bool]:
+    """Return whether an evaluation has reached the target, and the steps before the first such one, or so far."""
     try:
         columns = read_history(history)
     except (OSError, ValueError):
-        return 0, -math.inf
-    evaluations = columns.get("eval/mean_reward", np.array([]))
-    return int(columns["time/total_timesteps"][-1]), float(np.nanmax([-math.inf, *evaluations]))
+        return 0, False
+    steps = columns["time/total_timesteps"]
+    hits = np.flatnonzero(columns.get("eval/mean_reward", np.full_like(steps, np.nan)) >= target)
+    return int(steps[hits[0] if hits.size else -1]), bool(hits.size)
 
 
 def compared(rows: list[TimeResult]) -> list[Row]:
     """Return the seconds of each environment, and how many times as fast ours are: by the median of the seeds.
 
-    The last row has the interquartile mean of these factors over the environments.
+    The last row has the interquartile mean of these factors over the environments, for settings that have all of them.
     """
     table: list[Row] = []
     factors: dict[str, list[float]] = {name: [] for name in PRESETS}
@@ -178,7 +197,11 @@ def compared(rows: list[TimeResult]) -> list[Row]:
                 factors[name].append(float(np.median(seconds[SB3]) / np.median(seconds[name])))
                 line[f"{name}, times as fast"] = factors[name][-1]
         table.append(line)
-    means = {f"{name}, times as fast": float(stats.trim_mean(each, 0.25)) for name, each in factors.items() if each}
+    means = {
+        f"{name}, times as fast": float(stats.trim_mean(each, 0.25))
+        for name, each in factors.items()
+        if each and len(each) == len(table)
+    }
     return [*table, {"environment": "interquartile mean", **means}] if means else table
 
 

@@ -12,6 +12,7 @@ from benchmarks import time_to_result
 from benchmarks.report import markdown
 from benchmarks.tables import RunResult, TimeResult, read_table, write_table
 from benchmarks.time_to_result import TimeToResult, compared
+from tf_trpo.cli.train import read_experiment
 
 PEER = f"""#!{sys.executable}
 import json, pathlib, sys, time
@@ -57,11 +58,10 @@ def test_a_training_is_timed_to_the_evaluation_that_reaches_the_peers_return_and
         total_steps=10_000_000,
         eval_every=2_000,
         sb3_steps=10_000,
-        runs_dir=Path("runs"),
         results_dir=Path("results"),
     )
     ((_, rows),) = command.tables()
-    ours, peer = read_table(Path("results/time/results.csv"), TimeResult)
+    ours, peer = read_table(Path("runs/times.csv"), TimeResult)
     assert (ours.env, ours.name, ours.seed, ours.target) == ("CartPole-v1", "default", 3, 25.0)
     # An untrained agent falls after about 10 to 25 steps.
     assert 2_000 <= ours.steps <= 100_000
@@ -69,13 +69,17 @@ def test_a_training_is_timed_to_the_evaluation_that_reaches_the_peers_return_and
     asked = json.loads(Path("asked").read_text())
     assert (asked["steps"], asked["num_envs"], asked["episodes"]) == (10_000, 2, 0)
     assert asked["arguments"]["n_steps"] == 1024
-    # The start counts once, and the 0.25 seconds of training a hundred times.
+    # The start counts once, and the 0.25 seconds of 10,240 steps as often as they are in a million.
     assert (peer.name, peer.steps) == ("sb3-contrib", 1_000_000)
-    assert 25.2 < peer.seconds < 30.0
+    assert 0.25 * 1_000_000 / 10_240 + 0.25 < peer.seconds < 30.0
     assert rows[0]["default, times as fast"] == pytest.approx(peer.seconds / ours.seconds, rel=1e-3)
     Path("asked").unlink()
     assert command.tables()[0][1] == rows
     assert not Path("asked").exists()
+    peers = Path("results/peers/results.csv")
+    write_table(peers, [row._replace(deterministic=40.0) for row in read_table(peers, RunResult)])
+    with pytest.raises(ValueError, match="the return to reach in CartPole-v1 was 25: remove the table"):
+        command.tables()
 
 
 def script(tmp_path, last, then):
@@ -85,7 +89,8 @@ def script(tmp_path, last, then):
 def test_a_run_is_stopped_when_it_reaches_the_return_and_one_that_ends_before_never_does(tmp_path):
     history = tmp_path / "history.csv"
     start = time.perf_counter()
-    steps, target, seconds = time_to_result._reached(script(tmp_path, "400,7.5\n", "time.sleep(60)"), history, 6.0)
+    later = "400,7.5\n500,\n600,9.0\n"
+    steps, target, seconds = time_to_result._reached(script(tmp_path, later, "time.sleep(60)"), history, 6.0)
     assert (steps, target) == (400, 6.0)
     assert seconds <= time.perf_counter() - start < 30.0
     history.unlink()
@@ -100,12 +105,25 @@ def test_a_run_that_fails_is_an_error_with_its_last_line(tmp_path):
 
 def test_an_environment_without_results_of_the_peer_is_refused():
     with pytest.raises(ValueError, match="sb3-contrib has no results in Nowhere-v0"):
-        TimeToResult(only=("Nowhere-v0",), results_dir=Path("results")).tables()
+        TimeToResult(only=("CartPole-v1", "Nowhere-v0"), results_dir=Path("results")).tables()
+
+
+@pytest.mark.parametrize(
+    ("name", "presets"), [("fast", ["--preset", "mujoco", "--preset", "fast"]), ("default", ["--preset", "none"])]
+)
+def test_our_settings_are_presets_of_the_command_train(name, presets, monkeypatch):
+    asked = []
+    monkeypatch.setattr(time_to_result, "_reached", lambda command, *_: asked.append(command) or (1, 25.0, 2.0))
+    TimeToResult(seeds=1, results_dir=Path("results")).tables()
+    (command,) = (each for each in asked if each[4 : 4 + len(presets)] == presets)
+    assert command[1:4] == ["-m", "tf_trpo", "train"]
+    experiment, _ = read_experiment(presets[1::2], {"env": "CartPole-v1"})
+    assert (experiment.rollouts.backend == "envpool") == (name == "fast")
 
 
 def test_the_document_has_the_table_of_the_measured_times():
     root = Path(time_to_result.__file__).parents[1]
-    rows = read_table(root / "docs" / "results" / "time" / "results.csv", TimeResult)
+    rows = read_table(root / "docs" / "results" / "times.csv", TimeResult)
     assert "\n".join(markdown(compared(rows))) in (root / "docs" / "performance.md").read_text(encoding="utf-8")
 
 
@@ -121,3 +139,5 @@ def test_the_median_seed_counts_and_a_run_that_never_reaches_the_return_is_the_s
     assert (b["fast, times as fast"], b["default, times as fast"]) == (30.0, 0.0)
     assert (a["default"], b["default"]) == ("20, not reached, 50", "not reached, not reached, 50")
     assert (mean["fast, times as fast"], mean["default, times as fast"]) == (25.0, 1.0)
+    *_, mean = compared(rows[:-3])
+    assert mean == {"environment": "interquartile mean", "fast, times as fast": 25.0}

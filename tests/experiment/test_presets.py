@@ -106,9 +106,10 @@ def test_a_bundled_preset_has_no_settings_of_a_single_run_and_one_kl_for_all(nam
         assert settings.get("natural_max_kl") == settings.get("target_kl")
 
 
-@pytest.mark.parametrize("name", bundled_presets())
+@pytest.mark.parametrize("name", ["box2d", "classic_control", "mujoco"])
 def test_a_bundled_preset_is_chosen_by_environment_and_sets_only_settings_of_the_algorithm(name):
     shared, differences = bundled(name)
+    assert differences
     # Each preset has one of these settings, which other algorithms do not have.
     every = differences.keys() & {"LunarLander-v3", "Pendulum-v1", "Swimmer-v5"}
     for env, algorithm in [*((env, "trpo") for env in differences), *itertools.product(every, ALGORITHMS)]:
@@ -121,7 +122,7 @@ def test_a_bundled_preset_is_chosen_by_environment_and_sets_only_settings_of_the
 
 
 @pytest.mark.parametrize("env", bundled("mujoco")[1])
-def test_the_preset_fast_changes_how_the_environments_of_mujoco_are_stepped_and_little_else(env):
+def test_the_preset_fast_changes_the_backend_restarts_and_the_mirror_only(env):
     alone, fast = (parsed("--env", env, *words) for words in ([], ["--preset", "mujoco", "--preset", "fast"]))
     assert fast == alone | {"backend": "envpool", "restart_every": 0, "mirror": False}
 

@@ -43,8 +43,8 @@ class EnvPoolVectorEnv(VectorEnv):
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
         spec = envpool.make_spec(environment_id, num_envs=num_envs, **(env_kwargs or {}))
         self.single_observation_space, pool_actions = _spaces(spec)
-        self._action_dtype = pool_actions.dtype
-        self.single_action_space = _in_float32(pool_actions)
+        self._takes_float64 = isinstance(pool_actions, Box) and pool_actions.dtype == np.float64
+        self.single_action_space = _in_float32(pool_actions) if self._takes_float64 else pool_actions
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
@@ -59,7 +59,7 @@ class EnvPoolVectorEnv(VectorEnv):
         return self._pool.reset()
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        return self._pool.step(np.asarray(actions, self._action_dtype))
+        return self._pool.step(actions.astype(np.float64) if self._takes_float64 else actions)
 
     def close_extras(self, **kwargs: Any) -> None:
         if self._pool is not None:
@@ -74,8 +74,6 @@ def _spaces(owner: Any) -> tuple[Any, Any]:
         return owner.observation_space, owner.action_space
 
 
-def _in_float32(space: Any) -> Any:
-    if space.dtype != np.float64:
-        return space
+def _in_float32(space: Box) -> Box:
     low, high = (bound.astype(np.float32) for bound in (space.low, space.high))
     return Box(low, high, space.shape, np.float32)
