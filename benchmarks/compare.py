@@ -23,7 +23,7 @@ from benchmarks.scores import (
     probability_of_improvement,
 )
 from benchmarks.tables import Range, RunResult, by_settings, read_table, write_table
-from benchmarks.timing import Row
+from benchmarks.timing import Row, Table
 from tf_trpo.figures.statistics import Interval
 from tf_trpo.figures.style import CYCLE, styled, write
 
@@ -58,8 +58,27 @@ class Compare:
         """Print the tables, draw RESULTS_DIR/SUITE-profile.png, and print its path.
 
         Raises:
+          ValueError: as `tables`.
+        """
+        runs, ranges = self._read()
+        print_tables(self.tables())
+        common = set.intersection(*(set(found) for found in runs.values()))
+        in_common = {name: {env: found[env] for env in sorted(common)} for name, found in runs.items()}
+        output = self.results_dir / f"{self.suite}-profile.png"
+        with styled():
+            write(_draw(in_common, ranges), output)
+        print(output)
+
+    def tables(self) -> list[Table]:
+        """Return the mean returns of the tasks that a peer has, and the comparison over all of them.
+
+        Raises:
           ValueError: no task has a range, results of ours and results of a peer, or their steps differ.
         """
+        runs, ranges = self._read()
+        return [("Mean returns", _tasks(runs, ranges)), ("Over all tasks of both", _overall(runs, ranges))]
+
+    def _read(self) -> tuple[_Runs, _Ranges]:
         folder = self.results_dir / self.suite
         ours, peers = (by_settings(read_table(folder / table, RunResult)) for table in ("results.csv", "peers.csv"))
         ranges = {row.env: (row.random, row.best) for row in read_table(self.ranges, Range) if np.isfinite(row.best)}
@@ -74,13 +93,7 @@ class Compare:
                 runs.setdefault(name, {})[env] = self._returns(rows)
         if len(runs) == 1:
             raise ValueError(f"{self.suite} has no task with a range, results of {self.name} and results of a peer")
-        print_tables([("Mean returns", _tasks(runs, ranges)), ("Over all tasks of both", _overall(runs, ranges))])
-        common = set.intersection(*(set(found) for found in runs.values()))
-        in_common = {name: {env: found[env] for env in sorted(common)} for name, found in runs.items()}
-        output = self.results_dir / f"{self.suite}-profile.png"
-        with styled():
-            write(_draw(in_common, ranges), output)
-        print(output)
+        return runs, ranges
 
     def _returns(self, rows: Sequence[RunResult]) -> NDArray[np.float64]:
         return np.array([getattr(row, self.mode) for row in rows])
@@ -88,7 +101,10 @@ class Compare:
 
 def _tasks(runs: _Runs, ranges: _Ranges) -> list[Row]:
     rows: list[Row] = []
-    for env in next(iter(runs.values())):
+    ours, *peers = runs.values()
+    for env in ours:
+        if not any(env in found for found in peers):
+            continue
         random, best = ranges[env]
         returns = {name: float(found[env].mean()) for name, found in runs.items() if env in found}
         rows.append({"task": env, "random": random, "best": best, **returns})

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.compare import Compare
 from benchmarks.documents import FOLDERS, refreshed
+from benchmarks.report import markdown
 from benchmarks.runs import suites
 from benchmarks.tables import CurvePoint, PublishedResult, RunResult, by_settings, read_table
 
@@ -26,6 +28,13 @@ def test_the_tables_of_a_page_are_those_of_the_repository(path, monkeypatch):
     monkeypatch.chdir(ROOT)
     text = path.read_text(encoding="utf-8")
     assert refreshed(text) == text
+
+
+def test_the_comparison_with_other_programs_is_that_of_the_repository(monkeypatch):
+    """If this fails: copy the tables that `python -m benchmarks compare` prints."""
+    monkeypatch.chdir(ROOT)
+    for _, rows in Compare().tables():
+        assert "\n".join(markdown(rows)) in PAGE
 
 
 def test_every_suite_with_results_has_its_table_on_one_page():
