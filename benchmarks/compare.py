@@ -61,7 +61,7 @@ class Compare:
           ValueError: as `tables`.
         """
         runs, ranges = self._read()
-        print_tables(self.tables())
+        print_tables(_tables(runs, ranges))
         common = set.intersection(*(set(found) for found in runs.values()))
         in_common = {name: {env: found[env] for env in sorted(common)} for name, found in runs.items()}
         output = self.results_dir / f"{self.suite}-profile.png"
@@ -75,8 +75,7 @@ class Compare:
         Raises:
           ValueError: no task has a range, results of ours and results of a peer, or their steps differ.
         """
-        runs, ranges = self._read()
-        return [("Mean returns", _tasks(runs, ranges)), ("Over all tasks of both", _overall(runs, ranges))]
+        return _tables(*self._read())
 
     def _read(self) -> tuple[_Runs, _Ranges]:
         folder = self.results_dir / self.suite
@@ -97,6 +96,10 @@ class Compare:
 
     def _returns(self, rows: Sequence[RunResult]) -> NDArray[np.float64]:
         return np.array([getattr(row, self.mode) for row in rows])
+
+
+def _tables(runs: _Runs, ranges: _Ranges) -> list[Table]:
+    return [("Mean returns", _tasks(runs, ranges)), ("Over all tasks of both", _overall(runs, ranges))]
 
 
 def _tasks(runs: _Runs, ranges: _Ranges) -> list[Row]:

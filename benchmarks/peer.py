@@ -7,14 +7,15 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from benchmarks.workloads import Job
 
 _PROGRAM = Path(__file__).with_name("sb3_program.py")
+_LEARN = Path(__file__).with_name("sb3_learn.py")
 
 
 class Peer:
@@ -44,6 +45,23 @@ class Peer:
         self._process.wait()
         self._said.seek(0)
         return last_line(self._said.read())
+
+
+def run_training(python: Path, job: Mapping[str, Any]) -> dict[str, float]:
+    """Run a job of sb3_learn.py by a Python that has sb3-contrib, and return the answer.
+
+    Raises:
+      RuntimeError: the program failed; the message is the last line that it printed.
+    """
+    command = [str(python), str(_LEARN), json.dumps(job)]
+    try:
+        ended = subprocess.run(command, capture_output=True, check=True, text=True, env=peer_environment())
+        answer: dict[str, float] = json.loads(last_line(ended.stdout))
+    except subprocess.CalledProcessError as error:
+        raise RuntimeError(last_line(error.stderr)) from error
+    except (OSError, ValueError) as error:
+        raise RuntimeError(f"the program gave no answer ({error})") from error
+    return answer
 
 
 def last_line(said: str) -> str:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from benchmarks.documents import RESULTS
-from benchmarks.peer import last_line, peer_environment
+from benchmarks.peer import run_training
 from benchmarks.runs import Entry, read_suite, suite_name
 from benchmarks.tables import RunResult, read_table, update_table
 
-_PROGRAM = Path(__file__).with_name("sb3_learn.py")
 Algorithm = Literal["TRPO", "PPO", "RecurrentPPO"]
 NAMES: dict[Algorithm, str] = {
     "TRPO": "sb3-contrib TRPO, defaults",
@@ -100,14 +97,7 @@ class Peers:
             "steps": job.steps,
             "episodes": self.episodes,
         }
-        command = [str(self.python), str(_PROGRAM), json.dumps(described)]
-        try:
-            ended = subprocess.run(command, capture_output=True, check=True, text=True, env=peer_environment())
-            answer = json.loads(last_line(ended.stdout))
-        except subprocess.CalledProcessError as error:
-            raise RuntimeError(last_line(error.stderr)) from error
-        except (OSError, ValueError) as error:
-            raise RuntimeError(f"the program gave no answer ({error})") from error
+        answer = run_training(self.python, described)
         return RunResult(job.env, job.name, job.seed, job.steps, **answer, episodes=self.episodes, commit="")
 
 

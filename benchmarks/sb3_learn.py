@@ -1,4 +1,4 @@
-"""Train and evaluate a peer: a program for a Python that has sb3-contrib, run by `peers.py`.
+"""Train and evaluate a peer: a program for a Python that has sb3-contrib, run by `peer.run_training`.
 
 The argument is a job as a JSON object. The answer is one JSON line with the mean and standard deviation of returns in
 both modes of evaluation, and the seconds of training. With 0 episodes, nothing is evaluated. A job without

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import math
 import shutil
 import subprocess
@@ -19,15 +18,15 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.documents import RESULTS
-from benchmarks.peer import last_line, peer_environment
-from benchmarks.tables import RunResult, TimeResult, read_table, update_table
+from benchmarks.peer import last_line, run_training
+from benchmarks.tables import RunResult, TimeResult, by_settings, read_table, update_table
 from benchmarks.timing import PAUSE_SECONDS, Row, Table, Tables
+from tf_trpo.experiment.options import as_options
 from tf_trpo.figures.histories import read_history
 
 PRESETS = {"fast": ("mujoco", "fast"), "default": ("none",)}
 """Name of our settings -> the presets of `train`."""
 SB3 = "sb3-contrib"
-_PROGRAM = Path(__file__).with_name("sb3_learn.py")
 _SB3_STEPS, _SB3_BATCH = 1_000_000, 2_048
 _ZOO = {
     "n_steps": 1024,
@@ -117,23 +116,19 @@ class TimeToResult(Tables):
             return TimeResult(env, name, seed, _SB3_STEPS, target, self._sb3_seconds(env, seed))
         folder = self.runs_dir / env / name / str(seed)
         shutil.rmtree(folder, ignore_errors=True)
-        options = {"env": env, "seed": seed, "total-steps": self.total_steps, "eval-every": self.eval_every}
-        options |= {"checkpoint-every": 0, "histogram-every": 0, "run-dir": folder}
-        words = [word for option, value in options.items() for word in (f"--{option}", str(value))]
-        presets = [word for preset in PRESETS[name] for word in ("--preset", preset)]
-        command = [sys.executable, "-m", "tf_trpo", "train", *presets, *words, "--quiet"]
+        settings = {"env": env, "seed": seed, "total_steps": self.total_steps, "eval_every": self.eval_every}
+        settings |= {"checkpoint_every": 0, "histogram_every": 0, "run_dir": folder, "quiet": True}
+        presets = [word for preset in PRESETS[name] for word in as_options({"preset": preset})]
+        command = [sys.executable, "-m", "tf_trpo", "train", *presets, *as_options(settings)]
         return TimeResult(env, name, seed, *_reached(command, folder / "history.csv", target))
 
     def _sb3_seconds(self, env: str, seed: int) -> float:
+        assert self.against_sb3 is not None
         arguments = _ZOO | _ZOO_DIFFERENCES.get(env, {})
         job = {"algorithm": "TRPO", "env": env, "env_kwargs": {}, "seed": seed, "steps": self.sb3_steps, "episodes": 0}
-        command = [str(self.against_sb3), str(_PROGRAM), json.dumps(job | {"num_envs": 2, "arguments": arguments})]
         start = time.perf_counter()
-        ended = subprocess.run(command, capture_output=True, text=True, env=peer_environment())
+        training = run_training(self.against_sb3, job | {"num_envs": 2, "arguments": arguments})["seconds"]
         whole = time.perf_counter() - start
-        if ended.returncode:
-            raise RuntimeError(f"sb3-contrib failed: {last_line(ended.stderr)}")
-        training: float = json.loads(last_line(ended.stdout))["seconds"]
         trained = math.ceil(self.sb3_steps / _SB3_BATCH) * _SB3_BATCH
         return whole - training + training * _SB3_STEPS / trained
 
@@ -187,10 +182,10 @@ def compared(rows: list[TimeResult]) -> list[Row]:
     """
     table: list[Row] = []
     factors: dict[str, list[float]] = {name: [] for name in PRESETS}
-    for env in dict.fromkeys(row.env for row in rows):
-        own = [row for row in rows if row.env == env]
-        seconds = {name: [row.seconds for row in own if row.name == name] for name in (SB3, *PRESETS)}
-        line: Row = {"environment": env, "return": own[0].target, SB3: _all(seconds[SB3])}
+    groups, targets = by_settings(rows), {row.env: row.target for row in rows}
+    for env in targets:
+        seconds = {name: [row.seconds for row in groups.get((env, name), [])] for name in (SB3, *PRESETS)}
+        line: Row = {"environment": env, "return": targets[env], SB3: _all(seconds[SB3])}
         for name in PRESETS:
             line[name] = _all(seconds[name])
             if seconds[SB3] and seconds[name]:
