@@ -8,7 +8,7 @@ INSTALLED_DOCS := $(VENV)/.installed-docs
 VERSION_CHECK := import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
 	"Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 ...")
 
-.PHONY: train test test-slow check format figures docs notebooks clean
+.PHONY: develop train test test-slow check format figures docs notebooks clean
 
 $(INSTALLED): setup.cfg pyproject.toml
 	@$(PYTHON) -c '$(VERSION_CHECK)'
@@ -30,6 +30,8 @@ $(INSTALLED_DOCS): $(INSTALLED)
 
 train: $(INSTALLED)  ## train on CartPole-v1, evaluate and export
 	$(BIN)/python scripts/train.py --env CartPole-v1 --export
+
+develop: $(INSTALLED_DEV)  ## make .venv for developers
 
 test: $(INSTALLED_DEV)  ## the quick tests
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile

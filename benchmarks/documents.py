@@ -21,7 +21,7 @@ FOLDERS = (RESULTS, Path("benchmarks/results"))
 """Folders of the tables of reported results and of trials."""
 PEERS = RESULTS / "peers"
 _SECTION = re.compile(
-    r"(?P<begin>^<!-- results: (?P<suite>\S+)(?P<form> crossed| costs)? -->\n)"
+    r"(?P<begin>^<!-- results: (?P<suite>\S+)(?P<form> crossed| costs| beside \S+)? -->\n)"
     r"(?:(?!^<!-- results: ).)*?"
     r"(?P<end>^<!-- end of results -->$)",
     re.DOTALL | re.MULTILINE,
@@ -38,7 +38,8 @@ class Results:
 
     In a document, a table stands between the lines <!-- results: SUITE --> and <!-- end of results -->. If the first
     line is <!-- results: SUITE crossed -->, the table has settings as rows and environments as columns; if it is
-    <!-- results: SUITE costs -->, the table has the returns and the costs of each seed.
+    <!-- results: SUITE costs -->, the table has the returns and the costs of each seed; if it is
+    <!-- results: SUITE beside OTHER -->, the table has the mean returns of two suites next to each other.
     """
 
     suite: str | None = None
@@ -81,21 +82,29 @@ def table_of(suite: str, form: str = "") -> str:
 
     Args:
       suite: name of a folder in one of `FOLDERS`.
-      form: "crossed" for a column for each environment, "costs" for returns and costs, "" for statistics of returns.
+      form: "crossed" for a column for each environment, "costs" for returns and costs, "beside OTHER" for the means of
+        two suites, "" for statistics of returns.
 
     Raises:
       OSError: the suite has no table.
     """
-    paths = [folder / suite / "results.csv" for folder in FOLDERS]
-    path = next((path for path in paths if path.exists()), paths[0])
+    path = _path_of(suite)
     results = read_table(path, RunResult)
     if form == "crossed":
         rows = crossed(results)
     elif form == "costs":
         rows = with_costs(results, read_table(path.with_name("costs.csv"), CostResult))
+    elif form.startswith("beside "):
+        other = form.removeprefix("beside ")
+        rows = beside({suite: results, other: read_table(_path_of(other), RunResult)}, read_peers())
     else:
         rows = summary(results, read_peers())
     return "\n".join(markdown(rows))
+
+
+def _path_of(suite: str) -> Path:
+    paths = [folder / suite / "results.csv" for folder in FOLDERS]
+    return next((path for path in paths if path.exists()), paths[0])
 
 
 def read_peers() -> Peers:
@@ -131,6 +140,26 @@ def summary(results: Sequence[RunResult], peers: Peers | None = None) -> list[di
     return rows
 
 
+def beside(suites: Mapping[str, Sequence[RunResult]], peers: Peers) -> list[dict[str, str]]:
+    """Return a row for each environment of the first suite: deterministic / stochastic means of each suite.
+
+    Args:
+      suites: name of a suite -> its results; they have one name of settings for each environment.
+      peers: runs of other programs, of which those with the steps of the first suite get a column.
+    """
+    first, *_ = suites.values()
+    rows = {result.env: {"environment": result.env} for result in first}
+    steps = {result.env: result.steps for result in first}
+    own = [(suite, env, group) for suite, results in suites.items() for (env, _), group in by_settings(results).items()]
+    theirs = [(name, env, group) for env in rows for name, group in peers.get((env, steps[env]), {}).items()]
+    for name, env, group in (*own, *theirs):
+        if env in rows:
+            modes = (_returns(group, mode) for mode in MODES)
+            means = " / ".join(" ± ".join(_numbers(found.mean(), found.std())[: len(found)]) for found in modes)
+            rows[env][f"{name}, {_thousands(group[0].steps)} steps"] = f"{means} ({len(group)})"
+    return list(rows.values())
+
+
 def crossed(results: Sequence[RunResult]) -> list[dict[str, str]]:
     """Return a row per name with a column per environment: deterministic / stochastic mean ± std over seeds."""
     rows: dict[str, dict[str, str]] = {}
@@ -152,7 +181,7 @@ def with_costs(results: Sequence[RunResult], costs: Sequence[CostResult]) -> lis
             for mode in MODES:
                 returns = _returns(group, mode)
                 row[f"{mode}: mean ± std"] = " ± ".join(_numbers(returns.mean(), returns.std()))
-                row[f"{mode}: {cost} of each seed"] = ", ".join(f"{getattr(each, mode):.1f}" for each in of_cost)
+                row[f"{mode}: cost {cost} of each seed"] = ", ".join(f"{getattr(each, mode):.1f}" for each in of_cost)
             rows.append(row)
     return rows
 

@@ -13,7 +13,11 @@ import gymnasium as gym
 
 
 class Client:
-    """Chooses actions in one environment by a served model; its URL is http://HOST:PORT/v1/models/NAME."""
+    """Chooses actions by a served model, for one environment whose observations and actions are single arrays.
+
+    Args:
+      url: the model's URL, http://HOST:PORT/v1/models/NAME.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url

@@ -60,8 +60,8 @@ def test_costs_stand_beside_returns(tables):
     costs = [("E-v1", "a", seed, 300_000, "speed", seed / 2, 10.0 * seed) for seed in (3, 0, 2, 1)]
     write_table(tables / "s" / "costs.csv", [CostResult(*row) for row in costs])
     assert table_of("s", "costs").splitlines() == [
-        "| environment | settings | seeds | deterministic: mean ± std | deterministic: speed of each seed "
-        "| stochastic: mean ± std | stochastic: speed of each seed |",
+        "| environment | settings | seeds | deterministic: mean ± std | deterministic: cost speed of each seed "
+        "| stochastic: mean ± std | stochastic: cost speed of each seed |",
         "|---|---|---|---|---|---|---|",
         "| E-v1 | a | 4 | 27.2 ± 42.0 | 0.0, 0.5, 1.0, 1.5 | -228 ± 446 | 0.0, 10.0, 20.0, 30.0 |",
     ]
@@ -74,6 +74,16 @@ def test_peers_are_shown_only_with_runs_of_the_same_environment_and_steps(tables
     assert [row.get("peer: deterministic / stochastic (seeds)") for row in rows] == [None, None, "3.5 / 4.0 (2)"]
     write_table(tables / "peers" / "results.csv", [run("E-v1", "peer", 0, 3.0, 4.0, 1_000_000)])
     assert not any(name.startswith("peer") for row in rows_of("s") for name in row)
+
+
+def test_two_suites_stand_beside_each_other_with_the_environments_of_the_first():
+    assert table_of("t", "beside s").splitlines() == [
+        "| environment | t, 300k steps | s, 300k steps | peer, 300k steps |",
+        "|---|---|---|---|",
+        "| E-v1 | 5.0 / 6.0 (1) | 27.2 ± 42.0 / -228 ± 446 (4) | 3.5 ± 0.5 / 4.0 ± 0.0 (2) |",
+    ]
+    begin, end = "<!-- results: t beside s -->", "<!-- end of results -->"
+    assert refreshed(f"{begin}\n{end}") == f"{begin}\n\n{table_of('t', 'beside s')}\n\n{end}"
 
 
 def test_a_document_is_changed_only_between_its_marks():

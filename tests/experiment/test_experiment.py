@@ -206,6 +206,7 @@ def test_values_are_converted_to_the_type_of_their_setting(name, text, value):
         ({"memory": "gru", "demonstrations": "mine-v0"}, "demonstrations must be None with a memory, got 'mine-v0'"),
         ({"memory": "gru", "anchor": "a.keras"}, "anchor must be None with a memory, got 'a.keras'"),
         ({"memory": "gru", "mirror": True}, "memory and mirror exclude each other.*--no-mirror"),
+        ({"frame_stack": 2, "mirror": True}, "frame_stack and mirror exclude each other.*--no-mirror"),
     ],
     ids=str,
 )

@@ -125,18 +125,24 @@ def test_the_fisher_product_through_time_is_the_dense_hessian_of_the_kl(name, se
     kinds = {"gru": keras.layers.GRUCell, "lstm": keras.layers.LSTMCell, "own": keras.layers.SimpleRNNCell}
     cell = kinds[name](int(units), dtype="float64", seed=seed)
     memory = Memory(cell, F, dtype="float64")
+    initializer = keras.initializers.GlorotUniform(seed)
+    before, after = (
+        keras.layers.Dense(each, "tanh", kernel_initializer=initializer, dtype="float64") for each in (F, 2)
+    )
+    before.build((None, F))
+    after.build((None, int(units)))
+    variables = [each for layer in (before, cell, after) for each in layer.trainable_variables]
     features = tf.constant(random.normal(size=(length, count, F)))
     ends, holds = (tf.constant(flags.T) for flags in marks(seed, (count, length)))
     states = tuple(tf.constant(random.normal(size=part.shape)) for part in memory.initial(count))
-    output = tf.constant(random.normal(size=(int(units), 2)))
-    theta = tf.concat([tf.reshape(variable.value, [-1]) for variable in cell.trainable_variables], 0)
+    theta = tf.concat([tf.reshape(variable.value, [-1]) for variable in variables], 0)
     weights = tf.constant(random.random(int(length * count)) * (random.random(int(length * count)) > 0.2))
 
     def parameters(theta):
-        mapping = zip(cell.trainable_variables, unflatten(theta, cell.trainable_variables), strict=True)
+        mapping = zip(variables, unflatten(theta, variables), strict=True)
         with keras.StatelessScope(state_mapping=list(mapping)):
-            outputs, _ = memory.unroll(features, ends, holds, states)
-        return tf.reshape(outputs, [-1, int(units)]) @ output
+            outputs, _ = memory.unroll(before(features), ends, holds, states)
+            return after(tf.reshape(outputs, [-1, int(units)]))
 
     def kl(old, new):
         variance, other = tf.exp(old[:, 1]), tf.exp(new[:, 1])

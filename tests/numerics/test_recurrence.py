@@ -1,5 +1,7 @@
 """The recurrence against TensorFlow's own loop, dense derivatives and a NumPy loop, in float64."""
 
+import time
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -98,6 +100,18 @@ def test_the_loop_is_not_unrolled_so_that_128_rows_have_as_many_nodes_as_8():
         sizes.append(len(graph.node) + sum(len(function.node_def) for function in graph.library.function))
     # A large array of zeros has a few more nodes than a small one, which is a constant.
     assert 100 < sizes[0] <= sizes[1] < sizes[0] + 10
+
+
+def test_xla_compiles_both_derivatives_of_128_rows_in_seconds():
+    *point, marks = problem(0, 128)
+    cotangent = tf.ones([128, COLUMNS, UNITS], tf.float64)
+    start = time.perf_counter()
+    compiled = tf.function(both_derivatives, jit_compile=True, autograph=False)(point, marks, cotangent, point)
+    # About two seconds; an unrolled loop takes minutes.
+    assert time.perf_counter() - start < 30
+    plain = tf.function(both_derivatives, autograph=False)(point, marks, cotangent, point)
+    for own, expected in zip(tf.nest.flatten(compiled), tf.nest.flatten(plain), strict=True):
+        np.testing.assert_allclose(own, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_j_v_is_the_difference_quotient():

@@ -61,7 +61,7 @@ def test_a_foreign_model_that_does_not_return_its_state_is_refused(outputs, endp
 def test_other_environments_than_those_of_the_episode_are_refused(case):
     policy = LocalPolicy(case.folder)
     policy.act(case.rows(3)[0])
-    with pytest.raises(ModelError, match=r"the memory is one of 3 episodes, not of 2: call begin\(\)"):
+    with pytest.raises(ModelError, match=r"the memory holds 3 episodes, and there are 2 observations: call begin\(\)"):
         policy.act(case.rows(2)[0])
 
 

@@ -152,27 +152,28 @@ def test_samples_have_the_parameters_that_acted_and_values_go_through_the_whole_
 
 
 @pytest.mark.parametrize(
-    "optimizer",
+    ("optimizer", "burn_in"),
     [
-        TrustRegion(0.01),
+        (TrustRegion(0.01), 3),
         *[
-            pytest.param(optimizer, marks=pytest.mark.slow)
-            for optimizer in (
-                TrustRegion(0.05, constraint="max"),
-                TrustRegion(0.01, direction=NaturalDirection(curvature_fraction=0.5)),
-                KLPenalty(penalty_solver="first-order"),
-                VanillaPolicyGradient("sgd"),
-                ClippedSurrogate(entropy=EntropyBonus(0.01)),
-                TrustRegion(0.01, entropy=EntropyBonus(0.1)),
+            pytest.param(optimizer, burn_in, marks=pytest.mark.slow)
+            for optimizer, burn_in in (
+                (TrustRegion(0.01), 0),
+                (TrustRegion(0.05, constraint="max"), 3),
+                (TrustRegion(0.01, direction=NaturalDirection(curvature_fraction=0.5)), 0),
+                (KLPenalty(penalty_solver="first-order"), 0),
+                (VanillaPolicyGradient("sgd"), 0),
+                (ClippedSurrogate(entropy=EntropyBonus(0.01)), 0),
+                (TrustRegion(0.01, entropy=EntropyBonus(0.1)), 0),
             )
         ],
     ],
     ids=str,
 )
-def test_an_update_keeps_the_limit_on_the_whole_sequence_and_chunks_change_nothing(optimizer):
+def test_an_update_keeps_the_limit_on_the_whole_sequence_and_chunks_change_nothing(optimizer, burn_in):
     found = []
-    for chunk_size in (None, 2 * L):
-        agent = make_agent(optimizer, chunk_size=chunk_size)
+    for chunk_size in (None, 2 * (L + burn_in)):
+        agent = make_agent(optimizer, chunk_size=chunk_size, burn_in=burn_in)
         learner, before = agent.learner, agent.policy.flat_weights
         if not found:
             # Equal agents have equal samples.
@@ -209,6 +210,24 @@ def test_double_backprop_gives_the_same_step():
         assert learner.improve_policy(prepared, tf.constant(0.0, tf.float64)).outcome.accepted
         steps.append(agent.policy.flat_weights - before)
     np.testing.assert_allclose(steps[1], steps[0], rtol=5e-3, atol=1e-5)
+
+
+def test_gradients_go_through_the_rows_of_burn_in():
+    agent = make_agent(burn_in=3)
+    prepared, _ = agent.learner.prepare(collect(agent, source_of(agent)), agent.learner.first_carry(B))
+    segments = prepared.batch.observations
+    features = tf.cast(segments.observations, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        parameters = agent.policy.distribution_parameters(segments._replace(observations=features))
+        first = tf.reshape(parameters, [len(features), L + 3, -1])[:, 3]
+    found = np.abs(tape.gradient(first, features)).max(axis=2)
+    # A row counts for the first sample unless an episode ends in between, or the rollout begins there.
+    ends = np.cumsum(segments.ends.numpy()[:, 2::-1], axis=1)[:, ::-1] > 0
+    reaches = ~ends & ~segments.holds.numpy()[:, :3]
+    assert reaches.sum() > B
+    np.testing.assert_array_equal(found[:, :3] > 0, reaches)
+    assert not found[:, 4:].any()
 
 
 def test_segments_hold_each_row_once_and_burn_in_the_rows_before():
@@ -307,7 +326,8 @@ def test_predict_goes_on_with_the_state_it_gives():
             assert action == actions[i]
             np.testing.assert_allclose(single[i][0], state[0][i], rtol=1e-6, atol=1e-7)
     nan, text, units = np.full(4, np.nan), np.array(["a"] * 4), np.ones(4)
-    odd = (nan, np.where(np.arange(4) == 2, np.inf, 0.0), 1j * units, text, units > 0, units.astype(object))
+    one = np.where(np.arange(4) == 2, np.inf, 0.0)
+    odd = (nan, one, np.full(4, 1e39), 1j * units, text, units > 0, units.astype(object))
     for wrong in (state[0], (), (np.zeros(3),), (*state, *state), *((np.stack([part, part]),) for part in odd)):
         with pytest.raises(ValueError, match="state must be as predict returned it"):
             agent.predict(observations[0], wrong)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -57,7 +57,7 @@ class EpisodeVideo:
           EnvironmentFailedError: the environment raised, or its process died.
         """
         frames: list[Frame] = []
-        memory: Sequence[Any] = ()
+        state: Any = None
         with open_rendered_environment(self._env, **self._making) as environment:
             rate = float(environment.metadata.get("render_fps", 30))
             stride = max(1, round(rate / FRAMES_PER_SECOND))
@@ -65,9 +65,9 @@ class EpisodeVideo:
             for step in range(stride * MOST_FRAMES):
                 if step % stride == 0:
                     frames.append(environment.render())
-                action = agent.predict(observations, *memory)
+                action = agent.predict(observations, state)
                 if agent.policy.memory is not None:
-                    action, *memory = action
+                    action, state = action
                 observations, _, terminated, truncated, _ = environment.step(action)
                 if terminated[0] or truncated[0]:
                     break

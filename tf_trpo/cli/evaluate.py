@@ -28,8 +28,8 @@ class EvaluateOptions:
     seed: int = 0
     """Seed of environments and actions."""
     allow_import: bool = False
-    """Allow an environment of the form module:Class or module:Id, and wrappers, to import their modules, which runs
-    their code."""
+    """Allow an environment of the form module:Class or module:Id, wrappers and cost functions to import their modules,
+    which runs the modules' code."""
     json: bool = False
     """Print one JSON object: mean_return, std_return, mean_length, episodes, cost/NAME, and info/KEY of the run."""
 

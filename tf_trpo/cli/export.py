@@ -26,7 +26,7 @@ class ExportOptions:
     run_dir: Positional[Path]
     """Folder of a run, as train writes it."""
     output: Path
-    """Folder of the model, such as saved_models/Hopper-v5; each export adds the next version."""
+    """Folder of the model, such as models/Hopper-v5; each export adds the next version."""
     format: Literal["saved_model", "litert", "onnx"] = "saved_model"
     """saved_model for servers; litert (model.tflite) and onnx (model.onnx, extra onnx) for these runtimes."""
     warmup: bool = False
@@ -37,8 +37,8 @@ class ExportOptions:
     film: bool = False
     """Film an episode as OUTPUT/film.gif, which the card shows (extra play)."""
     allow_import: bool = False
-    """For card and film: allow environments of the form module:Class or module:Id, and wrappers, to import their
-    modules, which runs their code."""
+    """For card and film: allow environments of the form module:Class or module:Id, wrappers and cost functions to
+    import their modules, which runs the modules' code."""
 
     def __post_init__(self) -> None:
         playable = self.format == "saved_model"

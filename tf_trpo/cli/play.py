@@ -49,8 +49,8 @@ class PlayOptions:
     json: bool = False
     """Print one JSON object: returns, lengths, mean_return."""
     allow_import: bool = False
-    """Allow an environment of the form module:Class or module:Id, and wrappers, to import their modules, which runs
-    their code."""
+    """Allow an environment of the form module:Class or module:Id, wrappers and cost functions to import their modules,
+    which runs the modules' code."""
     trust: bool = False
     """Also load a SavedModel that tf_trpo did not write. A SavedModel is a program: it can do what you can."""
 

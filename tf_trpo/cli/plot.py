@@ -31,7 +31,7 @@ _SPEAK_FOR_THEMSELVES = ("env", "algorithm")
 
 @dataclasses.dataclass(frozen=True)
 class PlotOptions:
-    """Draw learning curves: one line for each group of runs that differ in their seed only.
+    """Draw learning curves: one line for each group of runs that differ only in their seed or length.
 
     The band is the 95% bootstrap interval over the runs of a group. --report writes a report of one run instead.
     """
@@ -45,7 +45,8 @@ class PlotOptions:
     statistic: Literal["iqm", "mean"] = "iqm"
     """Average over the runs of a group: interquartile mean, or mean."""
     group_by: tuple[str, ...] = ()
-    """Settings that are equal in the runs of a group; by default all on which a result depends, except the seed."""
+    """Settings that are equal in the runs of a group; by default all on which a result depends, except seed and
+    total_steps."""
     output: Path = Path("curves.png")
     """File of the figure, .png or .svg."""
     report: Path | None = None
@@ -124,7 +125,7 @@ def group_runs(run_dirs: Sequence[Path], group_by: Sequence[str] = ()) -> list[t
         seed.
 
     Returns:
-      The label and the runs of each group. Labels name the settings in which the groups differ; the label of an only
+      The label and the runs of each group. Labels name the settings in which the groups differ; the label of a single
       group is its environment and algorithm.
 
     Raises:

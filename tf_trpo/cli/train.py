@@ -61,8 +61,8 @@ class CommandOptions:
     resume: Path | None = None
     """Folder of a run that was stopped or killed, to continue with its own settings."""
     allow_import: bool = False
-    """Allow an --env of the form module:Class or module:Id, and wrappers, to import their modules, which runs their
-    code."""
+    """Allow an --env of the form module:Class or module:Id, wrappers and cost functions to import their modules, which
+    runs the modules' code."""
 
 
 class Command(NamedTuple):

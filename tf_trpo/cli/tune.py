@@ -65,8 +65,8 @@ class TuneOptions:
     preset: Repeated[tuple[str, ...]] = ()
     """Preset with the default settings, as for train: a name, a YAML file, or none; may be given several times."""
     allow_import: bool = False
-    """Allow an --env of the form module:Class or module:Id, and wrappers, to import their modules, which runs their
-    code."""
+    """Allow an --env of the form module:Class or module:Id, wrappers and cost functions to import their modules, which
+    runs the modules' code."""
 
 
 def main(argv: Sequence[str]) -> None:

@@ -99,6 +99,11 @@ class Experiment:
         self._check_memory()
         if self.policy.mirror and self.rollouts.backend == "envpool":
             raise ValueError("mirror must be false with the backend envpool: it is known of Gymnasium's environments")
+        if self.policy.mirror and self.environment.frame_stack > 1:
+            raise ValueError(
+                "frame_stack and mirror exclude each other, since a mirror is one of single observations: set mirror "
+                "to False, on the command line by --no-mirror"
+            )
         if self.rollouts.steps_together:
             self._check_stepped_together()
 

@@ -180,7 +180,7 @@ class RunSettings:
     """Compile the update by XLA; results differ by rounding only. auto: compile unless XLA cannot compile the update,
     or there are convolutions on a CPU, which XLA computes nine times slower."""
     max_faults: int = 10
-    """Number of consecutive rollouts or updates with numbers that are not finite after which the run ends."""
+    """End the run after this many consecutive rollouts or updates with numbers that are not finite."""
 
     def __post_init__(self) -> None:
         require_allowed(self, total_steps=_STEPS, schedule_steps=_STEPS, seed=SEEDS, eval_episodes=EPISODES)

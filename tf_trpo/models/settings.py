@@ -12,6 +12,8 @@ _WIDEST = 16_384
 _MOST_LAYERS = 64
 _MOST_WEIGHTS = 2**28
 """Maximum number of weights between the hidden layers of one network: 1 GiB."""
+_MOST_UNITS = 8192
+"""Maximum number of units of a memory: an LSTM then has this maximum number of recurrent weights."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class PolicySettings:
     activation: str = "tanh"
     """Keras activation of the MLPs of the policy and the value function."""
     distribution: Literal["gaussian", "beta"] = "gaussian"
-    """Distribution of continuous actions; beta needs two bounds, and does not use the next four settings."""
+    """Distribution of continuous actions; beta needs two bounds, and ignores initial_std, final_std,
+    state_dependent_std and clipped_likelihood."""
     initial_std: float | None = None
     """Initial standard deviation of the Gaussian, > 0, as a fraction of half the range between an action's bounds, or
     in the action's own units if it does not have two bounds. None: 1, or 4 / d for d > 4 dimensions of continuous
@@ -51,7 +54,7 @@ class PolicySettings:
     """Recurrent cell between the MLP and the outputs of the policy and of the value function, which remembers earlier
     observations of the episode. None: no memory."""
     memory_units: int | None = None
-    """Units of the memory, in [1, 16384]; None: 64 if there is a memory."""
+    """Units of the memory, in [1, 8192]; None: 64 if there is a memory."""
     mirror: bool = False
     """Respect the environment's mirror symmetry in the policy and the value function."""
     anchor: str | None = None
@@ -63,7 +66,7 @@ class PolicySettings:
     def __post_init__(self) -> None:
         require_allowed(self, initial_std="(0, inf)", final_std="(0, inf)")
         require_allowed(self, observation_min_std="[0, inf)", ema_momentum="[0, 1)")
-        require_allowed(self, memory_units=f"[1, {_WIDEST}]")
+        require_allowed(self, memory_units=f"[1, {_MOST_UNITS}]")
         _check_sizes("hidden_sizes", self.hidden_sizes)
         if self.memory_units is not None and self.memory is None:
             raise ValueError("memory_units must be None without a memory: set memory in the same settings")

@@ -115,7 +115,7 @@ def predict_answer(outputs: Arrays, *, by_row: bool) -> bytes:
 
 @functools.lru_cache(maxsize=64)
 def _decoder(specs: tuple[tuple[str, Any], ...], *, by_row: bool) -> msgspec.json.Decoder[Any]:
-    """Make a decoder of inputs by row or by column; an only input may be given without its name."""
+    """Make a decoder of inputs by row or by column; a single input may be given without its name."""
     fields = {f"_{position}": name for position, (name, _) in enumerate(specs)}
     types = [_json_type(spec.shape[1:] if by_row else spec.shape, spec.dtype.as_numpy_dtype) for _, spec in specs]
     named: Any = msgspec.defstruct(

@@ -82,10 +82,10 @@ class LocalPolicy:
                 raise ModelError(f"the model takes {name} as {np.dtype(dtype)}, not as {part.dtype}")
             inputs[name] = part.astype(dtype)
         outputs = endpoint(inputs)
-        self._state = {name: outputs[name] for name in self._state_names}
         for name in named("actions", self._actions):
             if outputs[name].shape[:1] != (count,):
                 raise ModelError(f"the model gave {name} of shape {outputs[name].shape} for {count} observations")
+        self._state = {name: outputs[name] for name in self._state_names}
         return unnamed("actions", self._actions, outputs)
 
     def _endpoint(self, name: str, *more: str) -> Signature:

@@ -15,8 +15,12 @@ import msgspec
 
 METADATA_FILE = Path("assets.extra") / "tf_trpo.json"
 """Path in a version's folder. In assets.extra, TensorFlow Serving reads warm-up requests only."""
-STATE, INITIAL_STATE, EPISODES = "state", "initial_state", "episodes"
-"""Prefix of the names of a policy's state in an exported model, name of the endpoint of initial states, its input."""
+STATE = "state"
+"""Name of the policy's state in an exported model; with several parts, the prefix of their names."""
+INITIAL_STATE = "initial_state"
+"""Name of the endpoint that gives initial states."""
+EPISODES = "episodes"
+"""Name of the input of this endpoint."""
 _LARGEST_BYTES = 16 * 2**20
 _FORMAT = 1
 
@@ -70,10 +74,14 @@ def is_state(name: str) -> bool:
 
 
 def check_episodes(state: Mapping[str, Sized], count: int, error: type[Exception]) -> None:
-    """Raise `error` if the parts of a memory's state, [N, ...], are not of `count` episodes; no parts are right."""
+    """Raise `error` if the parts of a memory's state, [N, ...], are not of `count` episodes.
+
+    Without parts, nothing is raised.
+    """
     others = {len(part) for part in state.values()} - {count}
     if others:
-        raise error(f"the memory is one of {others.pop()} episodes, not of {count}: call begin() for new ones")
+        found = f"the memory holds {others.pop()} episodes, and there are {count} observations"
+        raise error(f"{found}: call begin() for new episodes")
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str | None]:

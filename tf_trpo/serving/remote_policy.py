@@ -78,9 +78,9 @@ class RemotePolicy:
             actions = {name: np.asarray(outputs[name]) for name in names}
         except ValueError:
             raise RemoteError(f"{self._where} answers without outputs") from None
-        self._state = {name: outputs[name] for name in states}
         if any(rows.dtype.kind not in "biuf" or rows.shape[:1] != (count,) for rows in actions.values()):
             raise RemoteError(f"{self._where} answers with outputs that are not one action for each observation")
+        self._state = {name: outputs[name] for name in states}
         return unnamed("actions", self._action, actions)
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class RemotePolicy:
         """Ask an endpoint for the outputs of the given names."""
         answer = self._ask("POST", ":predict", json.dumps({"signature_name": signature, "inputs": inputs}).encode())
         try:
-            # An only output has no name in the answer. A state is never the only output.
+            # A single output has no name in the answer. A state is never the only output.
             is_lone = len(names) == 1 and not is_state(names[0])
             return {name: answer["outputs"] if is_lone else answer["outputs"][name] for name in names}
         except (LookupError, TypeError):

@@ -33,7 +33,7 @@ class ServerSettings:
     max_connections: int = 2048
     """Maximum number of connections (fewer if the limit of open files is lower); requests on others get status 503."""
     timeout: float = 30.0
-    """Seconds for each of these: receiving a request's body, computing its answer, a graceful stop."""
+    """Seconds for each of these: receiving a request's body, computing and (on Linux) sending its answer, a stop."""
     batching: bool = True
     """Answer all waiting requests by one call of the model."""
     poll_seconds: float = 1.0

@@ -88,7 +88,7 @@ class Collector:
         kinds = [(tuple(part.shape), np.dtype(part.dtype.as_numpy_dtype)) for part in own]
         fits = [(part.shape, part.dtype) for part in carry] == kinds
         if not (fits and all(np.isfinite(part).all() for part in carry)):
-            raise ValueError("its discounted returns are not those of these environments, or its memories are not")
+            raise ValueError("its discounted returns or its memories do not fit these environments")
 
     def restore(self, carry: list[np.ndarray]) -> None:
         """Continue from a carry that `check_state` accepts."""

@@ -63,14 +63,19 @@ def _states(policy: Policy, state: Any, count: int, *, single: bool) -> tuple[tf
         return initial
     if not initial:
         raise ValueError("state: the agent has no memory")
-    parts = [
-        np.asarray(part)[None] if single else np.asarray(part) for part in (state if isinstance(state, tuple) else ())
-    ]
+    given = [np.asarray(part) for part in (state if isinstance(state, tuple) else ())]
+    parts = [part[None] if single else part for part in given]
     fits = [part.shape for part in parts] == [tuple(part.shape) for part in initial]
-    if not fits or not all(part.dtype.kind in "fiu" and np.isfinite(part).all() for part in parts):
+    if not fits or not all(map(_finite, parts, (part.dtype.as_numpy_dtype for part in initial))):
         shapes = ", ".join(str(list(part.shape[single:])) for part in initial)
         raise ValueError(f"state must be as predict returned it for the previous observations: finite arrays {shapes}")
     return tuple(tf.cast(part, now.dtype) for part, now in zip(parts, initial, strict=True))
+
+
+def _finite(part: np.ndarray, dtype: type) -> bool:
+    """Return whether an array holds numbers that are finite after conversion to `dtype`."""
+    with np.errstate(over="ignore"):
+        return part.dtype.kind in "fiu" and bool(np.isfinite(part.astype(dtype)).all())
 
 
 def _masked_batch(spec: Spec, observations: Any, action_mask: Any) -> tuple[Any, bool]:

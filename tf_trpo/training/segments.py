@@ -70,8 +70,8 @@ class Flat(NamedTuple):
 class Segmentation:
     """Samples in segments [S, K + L, ...]: K rows of burn-in, and L rows whose samples count.
 
-    The segments of an environment are consecutive. The burn-in rows are those before the L rows; rows before the start
-    of the rollout do not exist, and leave the memory unchanged.
+    The segments of an environment are consecutive. The burn-in rows are those before the L rows. Before the start of
+    the rollout there are none; the first row takes their place, and does not change the memory.
 
     Args:
       num_steps, num_envs: T and B.
