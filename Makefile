@@ -10,22 +10,22 @@ VERSION_CHECK := import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 
 
 .PHONY: develop train test test-slow check format figures docs notebooks clean
 
-$(INSTALLED): setup.cfg pyproject.toml
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c '$(VERSION_CHECK)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
 $(INSTALLED_DEV): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --editable ".[test,check]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test,check]"
 	touch $@
 
 $(INSTALLED_FIGURES): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --editable ".[figures]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[figures]"
 	touch $@
 
 $(INSTALLED_DOCS): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	touch $@
 
 train: $(INSTALLED)  ## train on CartPole-v1, evaluate and export

@@ -4,6 +4,7 @@ import configparser
 import email
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -115,3 +116,95 @@ def test_the_installed_wheel_runs(wheel, tmp_path):
     ]
     version = subprocess.run([sys.executable, "-m", "tf_trpo", "--version"], **how).stdout
     assert version == f"tf_trpo {tf_trpo.__version__}\n"
+
+
+class Installation:
+    """An empty virtual environment in which the wheel is installed."""
+
+    def __init__(self, folder, wheel):
+        self.folder, self.wheel = folder, wheel
+        subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True, timeout=300)
+        (folder / "demonstrations.py").write_text(DEMONSTRATIONS)
+        (folder / "served.py").write_text(SERVED)
+        self.install("serve")
+        self.at_first = self.installed()
+
+    def run(self, *command, seconds=600):
+        """The output of a command of the environment's Python, in an empty folder."""
+        path = f"{self.folder / 'venv' / 'bin'}:{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "MINARI_DATASETS_PATH": str(self.folder / "minari")}
+        environment.pop("PYTHONPATH", None)
+        how = {"capture_output": True, "text": True, "timeout": seconds, "check": False}
+        found = subprocess.run(["python", *map(str, command)], cwd=self.folder, env=environment, **how)
+        assert found.returncode == 0, found.stderr[-2000:]
+        return found.stdout
+
+    def install(self, extra):
+        constraints = ROOT / "constraints.txt"
+        self.run("-m", "pip", "install", "--quiet", f"{self.wheel}[{extra}]", "-c", constraints, seconds=1800)
+
+    def installed(self):
+        return set(self.run("-m", "pip", "freeze").splitlines())
+
+    def remove_extra(self):
+        added = [line.partition("==")[0] for line in self.installed() - self.at_first]
+        if added:
+            self.run("-m", "pip", "uninstall", "--quiet", "--yes", *added)
+
+
+@pytest.fixture(scope="module")
+def installation(wheel, tmp_path_factory):
+    return Installation(tmp_path_factory.mktemp("installation"), wheel)
+
+
+TRAIN = "-m tf_trpo train --total-steps 1000 --eval-episodes 1 --env"
+COMMANDS = {
+    "mujoco": f"{TRAIN} Hopper-v5",
+    "box2d": f"{TRAIN} LunarLander-v3",
+    "envpool": f"{TRAIN} CartPole-v1 --preset none --backend envpool",
+    "figures": "-m tf_trpo plot runs/whole",
+    "play": "-m tf_trpo play whole --video whole.mp4 --episodes 1",
+    "onnx": "-m tf_trpo export runs/whole --output onnx --format onnx",
+    "warmup": "-m tf_trpo export runs/whole --output warm --warmup",
+    "tune": "-m tf_trpo tune --env CartPole-v1 --trials 1 --steps 1000 --check-seeds 2",
+    "demonstrations": "demonstrations.py",
+    "ray": f"{TRAIN} CartPole-v1 --workers 1 --num-envs 4",
+}
+"""A command that needs an extra, and no other one."""
+
+
+DEMONSTRATIONS = """
+from tf_trpo.demonstrations import read, record, write
+write(record(lambda observation: 1, "CartPole-v1", episodes=2), "wheel/right-v0")
+assert len(read("wheel/right-v0").episodes) == 2
+"""
+SERVED = """
+import json, subprocess, sys, urllib.request
+command = [sys.executable, "-m", "tf_trpo", "serve", "whole", "--port", "0"]
+with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+    line = next(line for line in server.stderr if "http://" in line)
+    url = line[line.index("http://"):].split()[0].rstrip("/.,")
+    body = json.dumps({"instances": [[0.0, 0.1, 0.02, -0.1]]}).encode()
+    with urllib.request.urlopen(f"{url}:predict", body, timeout=60) as answer:
+        (action,) = json.load(answer)["predictions"]
+    server.terminate()
+print(server.wait(), action)
+"""
+
+
+@pytest.mark.slow
+def test_the_wheel_in_an_empty_environment_trains_evaluates_exports_and_serves(installation):
+    installation.run(*shlex.split(f"{TRAIN} CartPole-v1 --run-dir runs/whole"))
+    assert "mean_return" in installation.run("-m", "tf_trpo", "evaluate", "runs/whole", "--json")
+    installation.run("-m", "tf_trpo", "export", "runs/whole", "--output", "whole")
+    assert installation.run("served.py") in ("0 0\n", "0 1\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", COMMANDS)
+def test_each_extra_alone_is_enough_for_what_it_is_for(installation, extra):
+    installation.install(extra)
+    try:
+        installation.run(*shlex.split(COMMANDS[extra]))
+    finally:
+        installation.remove_extra()

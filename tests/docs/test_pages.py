@@ -56,12 +56,8 @@ ON_THEIR_OWN = {
     "docs/results/peers/README.md": "test_results_page.py",
 }
 """Pages whose examples need more than to run, and where they are run."""
-NOT_RUN = {
-    "docs/scaling.md": "to start Ray takes long",
-    "docs/trackers.md": "the trackers are not installed",
-    "docs/tuning.md": "a search takes long",
-}
-"""Pages with blocks that are compiled only, and why."""
+SLOW = {"docs/scaling.md": ["ray"], "docs/trackers.md": ["wandb", "mlflow"], "docs/tuning.md": ["optuna"]}
+"""Pages whose blocks of the kind `python slow` take long, and the packages that the blocks need."""
 
 
 @pytest.mark.parametrize("command", sorted({command for _, command in COMMANDS}))
@@ -141,17 +137,34 @@ def test_its_examples_run(page, run_examples):
     if page in ON_THEIR_OWN:
         assert "run_examples(" in (Path(__file__).parent / ON_THEIR_OWN[page]).read_text(encoding="utf-8")
         return
-    # Long trainings are shortened: the examples must run, and need not learn.
-    examples, _ = run_examples(re.sub(r"total_steps=[1-9]\d*(_\d{3})+", "total_steps=1_000", PAGES[page]))
+    examples, _ = run_examples(shortened(PAGES[page]))
     assert examples
 
 
-def test_every_block_of_python_is_run_or_has_a_reason():
+def shortened(text):
+    """A page with short trainings and searches: its examples must run, and need not learn."""
+    text = re.sub(r"total_steps=[1-9]\d*(_\d{3})+", "total_steps=1_000", text)
+    return text.replace("num_steps=4096", "num_steps=32").replace("trials=20", "trials=2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", SLOW)
+# The trackers' own warnings are not ours to mend.
+@pytest.mark.filterwarnings("default")
+def test_its_slow_examples_run(page, run_examples, monkeypatch):
+    for package in SLOW[page]:
+        pytest.importorskip(package)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    examples, _ = run_examples(shortened(PAGES[page]).replace("```python slow", "```python"))
+    assert examples
+
+
+def test_every_block_of_python_is_run():
     for page, text in PAGES.items():
         marks = set(re.findall(r"^ *```(.+)$", text, re.M))
-        assert marks <= {"python", "python notest", "bash", "text", "yaml", "nginx"}, page
-        assert "python notest" not in marks or page in NOT_RUN
-        for block in re.findall(r"```python notest\n(.*?)```", text, re.S):
+        assert marks <= {"python", "python slow", "bash", "text", "yaml", "nginx"}, page
+        assert "python slow" not in marks or page in SLOW
+        for block in re.findall(r"```python slow\n(.*?)```", text, re.S):
             compile(block, page, "exec")
 
 

@@ -33,7 +33,7 @@ def test_the_space_can_be_searched(tmp_path):
 
 
 def test_the_example_is_python():
-    [example] = re.findall(r"```python notest\n(.*?)```", PAGE, re.S)
+    [example] = re.findall(r"```python slow\n(.*?)```", PAGE, re.S)
     compile(example, "tuning.md", "exec")
     [call] = re.findall(r"tuning = Tuning\(.+\)", example)
     names = {"experiment": Experiment("Pendulum-v1")}
