@@ -5,10 +5,11 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_FIGURES := $(VENV)/.installed-figures
 INSTALLED_DOCS := $(VENV)/.installed-docs
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' tf_trpo/__init__.py)
 VERSION_CHECK := import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
 	"Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 ...")
 
-.PHONY: develop train test test-slow check format figures docs notebooks clean
+.PHONY: develop train test test-slow check format figures docs notebooks release clean
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c '$(VERSION_CHECK)'
@@ -58,6 +59,13 @@ docs: $(INSTALLED_DOCS)  ## build the site into build/site; a warning or a dead 
 
 notebooks: $(INSTALLED_DOCS)  ## execute the notebooks of docs/notebooks and store their outputs
 	$(BIN)/python docs/notebooks/execute.py
+
+release: $(INSTALLED_DEV)  ## check and test a clean checkout, build its version into dist/, and tag it
+	test -z "$$(git status --porcelain)"
+	grep -E "^## $(VERSION), [0-9]{4}-[0-9]{2}-[0-9]{2}$$" CHANGELOG.md
+	.ci/run
+	$(BIN)/python -m build --outdir dist
+	git tag --annotate v$(VERSION) --message "Version $(VERSION)"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -56,6 +56,11 @@ def files_of_the_package():
     return code | presets | {f"tf_trpo/{name}" for name in BESIDE}
 
 
+def test_the_changelog_has_a_date_for_the_version():
+    heading = rf"^## {re.escape(tf_trpo.__version__)}, \d{{4}}-\d{{2}}-\d{{2}}$"
+    assert re.search(heading, (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+
+
 def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     assert wheel.name == f"tf_trpo-{tf_trpo.__version__}-py3-none-any.whl"
     names = set(zipfile.ZipFile(wheel).namelist())
