@@ -50,6 +50,8 @@ def other_than_default():
     choices |= {"cg_iterations": 18, "preconditioner_rank": 3}
     choices |= {"curvature_fraction": 0.5, "chunk_size": 100, "fisher_vector_product": "double-backprop"}
     choices |= {"memory": None, "memory_units": None, "segment_length": None, "burn_in": 0}
+    # There is a mirror, which is one of single observations.
+    choices |= {"frame_stack": 1}
     choices |= {"num_envs": 4, "shards": 2, "workers": 2, "ray_address": "auto", "backend": "sync"}
     choices |= {"update_parts": 6}
     choices |= {"advantage_clip": 2.5, "value_target": "reward-to-go", "value_learning_rate": 0.002}
@@ -188,6 +190,7 @@ def test_a_yaml_file_can_set_everything(tmp_path):
     excluded = ("mirror", "preconditioner_rank", "demonstrations", "clone_epochs", "demonstration_weight")
     with_memory = without_memory | {name: default[name] for name in excluded}
     with_memory |= {"memory": "lstm", "memory_units": 7, "num_steps": 96, "segment_length": 32, "burn_in": 3}
+    with_memory |= {"frame_stack": 4}
     same = set(default)
     for settings in (without_memory, with_memory):
         as_yaml = {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
