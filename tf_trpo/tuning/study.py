@@ -23,6 +23,7 @@ from tf_trpo.tuning.space import Range, SearchSpace, is_whole, values_in
 try:
     import optuna
     from optuna.trial import FrozenTrial, TrialState
+    from sqlalchemy.pool import NullPool
 except ImportError as error:
     raise not_installed("optuna") from error
 
@@ -72,7 +73,9 @@ class Study:
         self._space = space
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         url = f"sqlite:///{folder / 'study.db'}"
-        storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+        # Without a pool, every connection is closed after its use, so none is left open when the search ends.
+        engine = {"connect_args": {"timeout": 60}, "poolclass": NullPool}
+        storage = optuna.storages.RDBStorage(url, engine_kwargs=engine)
         pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
         if prune:
             pruner = optuna.pruners.MedianPruner(n_startup_trials=_STARTUP, n_warmup_steps=1)
