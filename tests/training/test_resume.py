@@ -223,7 +223,7 @@ OTHERS = {
     "seed": ("fit", {"seed": 4}, "of a run with seed 3, not 4$"),
     "rows": ("fit", {"num_steps": 16}, "of a run with num_steps 32, not 16$"),
     "turns": ("fit", {"restart_every": 2}, "of a run with restart_every 0, not 2$"),
-    "environments": ("fit", {"num_envs": 3}, "discounted returns are not those of these environments"),
+    "environments": ("fit", {"num_envs": 3}, "its discounted returns or its memories do not fit these environments"),
     "environment": ("agent", {"environment": "OtherCart-v0"}, "environment CartPole-v1, not OtherCart-v0$"),
     "initial weights": ("agent", {"seed": 1}, r"layers/1/config/kernel_initializer/config/seed \d+, not \d+"),
     "updates": (
