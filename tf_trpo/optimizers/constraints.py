@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
+
 from tf_trpo.estimation import Batch, costs_of
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import (
@@ -295,5 +297,7 @@ def _with_damping(metric: tf.Tensor, directions: tf.Tensor, images: tf.Tensor, d
       damping: damping of the linear system that the directions solve.
     """
     curvatures = tf.reduce_sum(directions * images, axis=1, keepdims=True)
-    flat = tf.cast(tf.where(curvatures > 0, tf.zeros_like(directions), directions), metric.dtype)
+    # Some threads flush subnormal numbers to 0, and others do not.
+    is_normal = curvatures >= np.finfo(np.float32).tiny
+    flat = tf.cast(tf.where(is_normal, tf.zeros_like(directions), directions), metric.dtype)
     return metric + scalar(damping, metric.dtype) * tf.matmul(flat, flat, transpose_b=True)
