@@ -20,8 +20,8 @@ def step_length_for_kl(
 
     F is the Fisher matrix without the damping of the linear system, because the constraint is on the KL. But if a
     policy has become nearly deterministic, s'Fs may be 0 by underflow, or negative by rounding. Then the damped
-    curvature s'(F + damping I)s is used instead. It is larger, so the step is not too long. A subnormal s'Fs counts
-    as 0, since some threads flush it to 0 and others do not.
+    curvature s'(F + damping I)s is used instead. It is larger, so the step is not too long. The same is done if
+    s'Fs is within rounding of 0 next to damping s's.
 
     Args:
       direction: s, float [P].
@@ -43,8 +43,9 @@ def step_length_for_kl(
         damping=(damping, ""),
     )
     curvature, squared = (tf.reduce_sum(direction * other) for other in (fisher_times_direction, direction))
-    is_normal = curvature >= np.finfo(curvature.dtype.as_numpy_dtype).tiny
-    curvature = tf.where(is_normal, curvature, curvature + scalar(damping, squared.dtype) * squared)
+    added = scalar(damping, squared.dtype) * squared
+    rounding = 8.0 * float(np.finfo(curvature.dtype.as_numpy_dtype).eps)
+    curvature = tf.where(curvature > rounding * added, curvature, curvature + added)
     usable = tf.math.is_finite(curvature) & (curvature > 0)
     safe_curvature = tf.where(usable, curvature, 1.0)
     return tf.where(usable, tf.sqrt(2.0 * scalar(max_kl, curvature.dtype) / safe_curvature), 0.0)

@@ -286,18 +286,18 @@ def _corrected(models: _LinearModels, changes: Callable[[tf.Tensor], tf.Tensor])
 
 
 def _with_damping(metric: tf.Tensor, directions: tf.Tensor, images: tf.Tensor, damping: float | tf.Tensor) -> tf.Tensor:
-    """Add damping to the metric, float64 [D, D], for the directions y whose curvature y'Fy is not positive.
+    """Add damping to the metric, float64 [D, D], for the directions y whose curvature y'Fy is within rounding of 0.
 
     If the policy is almost deterministic, y'Fy may underflow to 0, or be negative by rounding. As in
     `step_length_for_kl`, the damped curvature then replaces it, so that a step exists and its length stays bounded.
 
     Args:
       metric: y_j'F y_k.
-      directions, images: y and F y, float32 [D, P]; not float64, in which underflowed products would not be 0.
+      directions, images: y and F y, float32 [D, P].
       damping: damping of the linear system that the directions solve.
     """
     curvatures = tf.reduce_sum(directions * images, axis=1, keepdims=True)
-    # Some threads flush subnormal numbers to 0, and others do not.
-    is_normal = curvatures >= np.finfo(np.float32).tiny
-    flat = tf.cast(tf.where(is_normal, tf.zeros_like(directions), directions), metric.dtype)
+    added = scalar(damping, directions.dtype) * tf.reduce_sum(tf.square(directions), axis=1, keepdims=True)
+    is_known = curvatures > 8.0 * float(np.finfo(np.float32).eps) * added
+    flat = tf.cast(tf.where(is_known, tf.zeros_like(directions), directions), metric.dtype)
     return metric + scalar(damping, metric.dtype) * tf.matmul(flat, flat, transpose_b=True)
