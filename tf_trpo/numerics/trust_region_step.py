@@ -44,8 +44,12 @@ def step_length_for_kl(
     )
     curvature, squared = (tf.reduce_sum(direction * other) for other in (fisher_times_direction, direction))
     added = scalar(damping, squared.dtype) * squared
-    rounding = 8.0 * float(np.finfo(curvature.dtype.as_numpy_dtype).eps)
-    curvature = tf.where(curvature > rounding * added, curvature, curvature + added)
+    curvature = tf.where(is_above_rounding(curvature, added), curvature, curvature + added)
     usable = tf.math.is_finite(curvature) & (curvature > 0)
     safe_curvature = tf.where(usable, curvature, 1.0)
     return tf.where(usable, tf.sqrt(2.0 * scalar(max_kl, curvature.dtype) / safe_curvature), 0.0)
+
+
+def is_above_rounding(curvature: tf.Tensor, added: tf.Tensor) -> tf.Tensor:
+    """Return whether curvatures s'Fs are positive, and above their rounding error next to damping s's, `added`."""
+    return curvature > 8.0 * float(np.finfo(curvature.dtype.as_numpy_dtype).eps) * added

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
-import numpy as np
-
 from tf_trpo.estimation import Batch, costs_of
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import (
@@ -19,6 +17,7 @@ from tf_trpo.numerics import (
     scalar,
     step_length_for_kl,
 )
+from tf_trpo.numerics.trust_region_step import is_above_rounding
 from tf_trpo.optimizers.backtracking import Backtracking
 from tf_trpo.optimizers.objective import Objective
 
@@ -298,6 +297,5 @@ def _with_damping(metric: tf.Tensor, directions: tf.Tensor, images: tf.Tensor, d
     """
     curvatures = tf.reduce_sum(directions * images, axis=1, keepdims=True)
     added = scalar(damping, directions.dtype) * tf.reduce_sum(tf.square(directions), axis=1, keepdims=True)
-    is_known = curvatures > 8.0 * float(np.finfo(np.float32).eps) * added
-    flat = tf.cast(tf.where(is_known, tf.zeros_like(directions), directions), metric.dtype)
+    flat = tf.cast(tf.where(is_above_rounding(curvatures, added), tf.zeros_like(directions), directions), metric.dtype)
     return metric + scalar(damping, metric.dtype) * tf.matmul(flat, flat, transpose_b=True)
