@@ -82,9 +82,9 @@ def test_a_film_is_of_the_actions_that_the_agent_predicts(agent, film):
         seen = ()
         policy = agent.policy
 
-        def predict(self, observations):
+        def predict(self, observations, state=None):
             self.seen = (*self.seen, observations.copy())
-            return agent.predict(observations)
+            return agent.predict(observations, state)
 
     recorder = Recorder()
     assert EpisodeVideo("Counter-v0", 1).record(recorder) == film

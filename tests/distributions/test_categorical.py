@@ -36,6 +36,17 @@ def test_log_prob_kl_and_entropy_are_those_of_the_softmax():
     np.testing.assert_allclose(entropy, -np.sum(np.exp(log_p) * log_p, axis=1), rtol=1e-12)
 
 
+def test_the_metric_product_is_exact_where_one_choice_is_almost_certain():
+    """In float32, where 1 - p is lost, against float64, where it is not."""
+    logits, vectors = (normals(200, 4, seed=seed).astype(np.float32) for seed in (3, 4))
+    logits[np.arange(200), np.arange(200) % 4] += np.linspace(0, 34, 200, dtype=np.float32)
+    product = Categorical(4).metric_product(tf.constant(logits), tf.constant(vectors)).numpy()
+    log_p = log_softmax(logits.astype(np.float64), axis=1)
+    differences = vectors[:, :, None].astype(np.float64) - vectors[:, None]
+    exact = np.sum(np.exp(log_p[:, :, None] + log_p[:, None]) * differences, axis=2)
+    np.testing.assert_array_less(np.abs(product - exact).max(1), 1e-5 * np.abs(exact).max(1))
+
+
 @pytest.mark.parametrize("uniform", [0.0, 1.0])
 def test_noise_is_finite_at_both_ends_of_the_uniform_numbers(monkeypatch, uniform):
     monkeypatch.setattr(tf.random, "stateless_uniform", lambda shape, seed: tf.fill(shape, np.float32(uniform)))

@@ -89,9 +89,16 @@ class Categorical(LogitDistribution):
 
 
 def softmax_metric_product(logits: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
-    """Compute (diag(p) - p p') u for logits and vectors u, both [..., n]."""
+    """Compute (diag(p) - p p') u for logits and vectors u, both [..., n].
+
+    The product does not change if a number is added to all entries of u, so the entry of the most likely choice is
+    made 0. If that choice is almost certain, its p is 1 within rounding, and u_i - p'u would be a difference of nearly
+    equal numbers whose error exceeds the product.
+    """
     probabilities = tf.nn.softmax(logits)
-    return probabilities * (vectors - tf.reduce_sum(probabilities * vectors, axis=-1, keepdims=True))
+    likeliest = tf.one_hot(tf.argmax(logits, axis=-1), logits.shape[-1], dtype=vectors.dtype)
+    centred = vectors - tf.reduce_sum(likeliest * vectors, axis=-1, keepdims=True)
+    return probabilities * (centred - tf.reduce_sum(probabilities * centred, axis=-1, keepdims=True))
 
 
 def allowed(mask: tf.Tensor) -> tf.Tensor:
