@@ -77,6 +77,8 @@ def test_minari_reads_environment_and_endings_and_a_folder_can_be_read(folder):
 def test_a_missing_dataset_is_one_line(monkeypatch, walk):
     with pytest.raises(ValueError, match=r"^there is no dataset 'cartpole/none-v0': "):
         read("cartpole/none-v0")
+    with pytest.raises(ValueError, match="episodes must be at least 1"):
+        read("cartpole/none-v0", episodes=0)
     monkeypatch.setitem(sys.modules, "minari", None)
     with pytest.raises(ImportError, match=r'pip install -e "\.\[demonstrations\]"'):
         read("cartpole/none-v0")

@@ -43,6 +43,8 @@ def test_only_an_id_is_the_name_of_the_recorded_environment():
     named = "gymnasium.envs.classic_control:PendulumEnv"
     assert record(none, named, 1, max_episode_steps=2).environment is None
     assert record(none, "Pendulum-v1", 1, max_episode_steps=2).environment == "Pendulum-v1"
+    for changed in ({"env_kwargs": {"g": 9.0}}, {"wrappers": [gym.wrappers.TimeAwareObservation]}):
+        assert record(none, "Pendulum-v1", 1, max_episode_steps=2, **changed).environment is None
 
 
 def test_a_longer_episode_is_truncated(walk):

@@ -60,6 +60,17 @@ def test_the_metric_is_scipys_polygamma():
     np.testing.assert_allclose(product, expected, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.parametrize("concentration", [1e1, 1e4, 1e6])
+def test_the_metric_is_accurate_in_float32_for_actions_that_are_almost_certain(concentration):
+    """Along u = (a, a), trigamma(a) u - trigamma(2 a) 2 u is a difference of nearly equal numbers."""
+    parameters = np.full((1, 4), concentration)
+    a = concentration
+    exact = (special.polygamma(1, a) - 2 * special.polygamma(1, 2 * a)) * a
+    product = make_beta().metric_product(*(tf.constant(parameters, tf.float32) for _ in range(2)))
+    assert product.dtype == tf.float32
+    np.testing.assert_allclose(product, np.full((1, 4), exact), rtol=1e-6)
+
+
 def test_xla_gives_the_same_log_prob_kl_entropy_metric_and_gradients():
     beta, old, new = make_beta(), tf.constant(random_parameters()), tf.constant(random_parameters(seed=5))
     actions = tf.constant(np.random.default_rng(1).uniform(-1, 1, (20, 2)))

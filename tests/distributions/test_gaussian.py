@@ -61,7 +61,7 @@ def test_log_prob_kl_and_entropy_are_joint_over_the_action_dimensions():
 
 
 @both_kinds_of_std
-@pytest.mark.parametrize("initial_std", [0.3, 2.0])
+@pytest.mark.parametrize("initial_std", [0.3, 2.0, 100.0])
 def test_every_state_begins_with_the_initial_std_and_the_middle_of_the_box(initial_std, state_dependent_std):
     distribution = make_policy(state_dependent_std, initial_std=initial_std)(10 * normals(20, 3).astype(np.float32))
     np.testing.assert_allclose(distribution.stddev(), np.full([20, 2], initial_std), rtol=1e-6)
@@ -83,7 +83,16 @@ def test_state_dependent_log_std_stays_within_its_range(output, limit):
     policy = make_policy(True, initial_std=0.5)
     policy.encoder.output_layer.bias.assign([0.0, 0.0, output, output])
     log_std = policy.distribution_parameters(tf.zeros([3, 3]))[:, 2:]
-    np.testing.assert_array_equal(log_std, np.full([3, 2], limit, np.float32))
+    np.testing.assert_array_equal(log_std, np.full([3, 2], np.float32(limit) + np.float32(np.log(0.5))))
+
+
+def test_a_large_state_dependent_std_can_be_learned():
+    gaussian = make_policy(True, initial_std=100.0).action_distribution
+    outputs = tf.zeros([1, 4])
+    with tf.GradientTape() as tape:
+        tape.watch(outputs)
+        entropy = gaussian.entropy(gaussian.parameters(outputs))
+    np.testing.assert_allclose(tape.gradient(entropy, outputs), [[0, 0, 1, 1]], rtol=1e-6)
 
 
 @both_kinds_of_std
@@ -131,6 +140,8 @@ def test_a_standard_deviation_on_a_schedule_is_geometric_and_no_trainable_weight
     ("settings", "message"),
     [
         ({"initial_std": 0.0}, "initial_std must be positive"),
+        ({"initial_std": math.inf}, "initial_std must be positive"),
+        ({"initial_std": math.nan}, "initial_std must be positive"),
         ({"final_std": 0.0}, "final_std must be positive"),
         ({"final_std": math.inf}, "final_std must be positive"),
         ({"final_std": 0.1, "state_dependent_std": True}, "depends on the observation is learned"),

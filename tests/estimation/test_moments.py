@@ -87,6 +87,12 @@ def test_combined_moments_are_those_of_the_concatenation(seed, first, second, tr
         np.testing.assert_allclose(tensor, array, rtol=1e-10, atol=1e-12)
 
 
+def test_a_second_set_without_samples_may_have_moments_that_are_not_finite():
+    one, empty = moments_of(np.ones((3, 2)), (2,)), moments_of(np.zeros((0, 2)), (2,))
+    nothing = empty._replace(mean=tf.fill([2], tf.constant(np.nan, tf.float64)))
+    np.testing.assert_array_equal(combined_moments(one, nothing).mean, one.mean)
+
+
 @given(seed=SEEDS, size=st.integers(2, 40))
 def test_explained_variance_agrees_with_numpy_over_valid_samples(seed, size):
     generator = np.random.default_rng(seed)

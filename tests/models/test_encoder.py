@@ -167,6 +167,14 @@ def test_one_vector_next_to_a_mask_counts_as_the_only_input(output_gain):
     assert encoder.normalization[0].count.numpy() == 30
 
 
+def test_parts_to_normalise_that_do_not_exist_are_refused():
+    for names in (["positon"], "position"):
+        with pytest.raises(
+            ValueError, match="normalize_observations must be true, false, or some of the observation's"
+        ):
+            Encoder((4,), 1, normalize_observations=names)
+
+
 def test_numbers_that_are_equal_in_float32_stay_different():
     encoder = Encoder(observation_spec(PLACE), 2, network=mlp((2,), ()), seed=0)
     samples = 1e9 + np.random.default_rng(0).normal(size=(50, 2))

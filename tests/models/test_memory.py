@@ -342,8 +342,8 @@ def test_objects_that_are_not_cells_and_observations_without_states_are_refused(
     with pytest.raises(TypeError, match="must have a state_size"):
         like(keras.layers.Dense(3), 0)
     for call in (policy, policy.step):
-        with pytest.raises(ValueError, match="it has a memory"):
+        with pytest.raises(ValueError, match="the model has a memory"):
             call(tf.zeros([4, F]))
     flat = Policy(Encoder((F,), 4, seed=0), Gaussian([-1.0] * 2, [1.0] * 2, state_dependent_std=True))
-    with pytest.raises(ValueError, match="it has no memory"):
+    with pytest.raises(ValueError, match="the model has no memory"):
         flat(segments_of(policy, 0))

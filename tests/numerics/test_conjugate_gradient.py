@@ -135,6 +135,25 @@ def test_multiples_of_the_identity(jit_compile):
         np.testing.assert_array_equal(result.solution, solution)
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_the_solution_scales_with_the_right_hand_side(jit_compile):
+    """In float32, the squares of the smaller ones underflow, and those of the larger ones overflow."""
+    generator = np.random.default_rng(0)
+    factor = generator.normal(size=(6, 6)).astype(np.float32)
+    matrix, b = tf.constant(factor @ factor.T), tf.constant(generator.normal(size=6).astype(np.float32))
+
+    @tf.function(jit_compile=jit_compile)
+    def run(b):
+        return conjugate_gradient(lambda vector: tf.linalg.matvec(matrix, vector), b, max_iterations=4, damping=0.1)
+
+    expected = run(b)
+    # Powers of two scale without rounding.
+    for power in (-100, -70, -40, 40, 70, 100):
+        found = run(b * 2.0**power)
+        assert found.status == expected.status == ConjugateGradientStatus.MAX_ITERATIONS
+        np.testing.assert_allclose(found.solution * 2.0**-power, expected.solution, rtol=1e-5)
+
+
 def test_zero_right_hand_side_converges_without_a_product():
     result = conjugate_gradient(lambda _: pytest.fail("product was called"), tf.zeros([4]), max_iterations=5)
     assert result.status == ConjugateGradientStatus.CONVERGED

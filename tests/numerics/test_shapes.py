@@ -164,7 +164,6 @@ OF_NESTS = {
     "compiled_at_once",
     "flatten",
     "counted_weights",
-    "costs_of",
     "from_rows",
     "merged",
     "check_shapes",

@@ -37,6 +37,14 @@ def test_damped_curvature_replaces_one_that_is_lost_to_rounding(image):
     np.testing.assert_allclose(damping * step @ step / 2, 0.01, rtol=1e-8)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e-19, 1e-18, 1e18, 1e20])
+def test_the_length_is_inverse_to_the_direction_in_float32(scale):
+    """The squares of the direction underflow or overflow, and the damping has no part in the length."""
+    direction = tf.constant([3.0, -4.0]) * scale
+    length = step_length_for_kl(direction, 1e-3 * direction, 0.01, damping=0.1)
+    np.testing.assert_allclose(length * scale, np.sqrt(2 * 0.01 / (1e-3 * 25)), rtol=1e-5)
+
+
 def test_damping_does_not_change_a_positive_curvature():
     vectors = tf.constant([3.0, 4.0]), tf.constant([0.5, 0.5])
     assert step_length_for_kl(*vectors, 0.01, damping=5.0) == step_length_for_kl(*vectors, 0.01)

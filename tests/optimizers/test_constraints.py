@@ -233,6 +233,19 @@ def test_a_multiplier_of_zero_does_not_change_the_step():
     assert plain[:2] == mixed[:2]
 
 
+def test_equal_advantages_of_a_cost_count_as_0():
+    """The rounding error of their mean must not be divided by itself."""
+    problem, found = ConstrainedMDP(11, 1), []
+    for advantage in (0.0, 0.1, 0.3, 7.7):
+        steps = Steps(LagrangianTrustRegion(cost_limits=(0.1,), initial_multiplier=1.0), 1)
+        batch = steps.batch(problem)
+        costs = batch.costs._replace(advantages=tf.fill(batch.costs.advantages.shape, np.float32(advantage)))
+        steps.train(functools.partial(batch._replace, costs=costs))
+        found.append(steps.policy.flat_weights.numpy())
+    for weights in found[1:]:
+        np.testing.assert_array_equal(weights, found[0])
+
+
 @pytest.mark.parametrize("entropy", [EntropyBonus(), EntropyBonus(0.1)])
 def test_figures_of_a_step_with_multipliers_are_those_of_the_rewards(entropy):
     problem = ConstrainedMDP(11, 1)

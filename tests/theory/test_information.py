@@ -111,6 +111,14 @@ def test_divergence_of_nearly_equal_gaussians_is_accurate(ratio):
     assert gaussian_kl_divergence(1.0, 2.0, 1.0, 2.0) == 0
 
 
+@pytest.mark.parametrize("ratio", [1e-9, 1e-8, 1e-6, 0.5, 0.9, 0.95, 1.05, 1.1, 2.0, 1e6])
+@pytest.mark.parametrize("unit", [1e-200, 1.0, 1e160])
+def test_divergence_of_gaussians_of_any_scale_is_accurate(ratio, unit):
+    exact = (Fraction(ratio) ** 2 - 1) / 2
+    expected = float(exact) - np.log(ratio)
+    assert gaussian_kl_divergence(0.0, ratio * unit, 0.0, unit) == pytest.approx(expected, rel=1e-10)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tf_trpo.demonstrations.episodes import Demonstrations, Episode
 from tf_trpo.extras import not_installed
+from tf_trpo.ranges import check_whole_numbers
 
 
 def write(demonstrations: Demonstrations, dataset_id: str, **metadata: Any) -> None:
@@ -61,8 +62,10 @@ def read(dataset: Any, episodes: int | None = None) -> Demonstrations:
 
     Raises:
       ImportError: Minari is not installed.
-      ValueError: the dataset does not exist, or has no episode.
+      ValueError: the dataset does not exist, cannot be read, or has no episode; or `episodes` is less than 1.
     """
+    if episodes is not None:
+        check_whole_numbers(episodes=episodes)
     minari = _minari()
     opened = dataset
     if isinstance(dataset, str | os.PathLike):
@@ -73,8 +76,10 @@ def read(dataset: Any, episodes: int | None = None) -> Demonstrations:
                 if (folder / "data").is_dir()
                 else minari.load_dataset(os.fspath(dataset))
             )
-        except (FileNotFoundError, OSError) as error:
+        except FileNotFoundError as error:
             raise ValueError(f"there is no dataset {os.fspath(dataset)!r}: {error}") from error
+        except OSError as error:
+            raise ValueError(f"the dataset {os.fspath(dataset)!r} cannot be read: {error}") from error
     played = [
         Episode(
             tf.nest.map_structure(np.asarray, episode.observations),

@@ -10,10 +10,11 @@ import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
+from tf_trpo.distributions.categorical import MASKED
 from tf_trpo.models import Policy
 from tf_trpo.models.making import check_spaces
 from tf_trpo.rollouts import Rollout
-from tf_trpo.spaces import as_batch
+from tf_trpo.spaces import as_batch, mask_of
 
 
 class Episode(NamedTuple):
@@ -39,10 +40,11 @@ class Demonstrations:
     Attributes:
       observation_space, action_space: Gymnasium spaces.
       episodes: at least one episode, each with at least one step.
-      environment: Gymnasium id of the environment; None if it has none.
+      environment: Gymnasium id of the environment; None if it has none, or was changed by arguments or wrappers.
 
     Raises:
-      ValueError: there is no episode, or an episode has no step or arrays of inconsistent lengths.
+      ValueError: there is no episode, or an episode has no step, arrays of inconsistent lengths, a reward that is not
+        finite, or an action outside of the space. Float actions beyond finite bounds are accepted.
     """
 
     observation_space: gym.Space
@@ -62,6 +64,10 @@ class Demonstrations:
                     f"episode {number} has {length} rewards, {sorted(found)} actions and {sorted(seen)} observations: "
                     "L steps have L + 1 observations, and L is at least 1"
                 )
+            if not np.isfinite(episode.rewards).all():
+                raise ValueError(f"episode {number} has a reward that is not finite")
+            if not _fit(self.action_space, episode.actions):
+                raise ValueError(f"episode {number} has an action that does not lie in {self.action_space}")
 
     @property
     def returns(self) -> np.ndarray:
@@ -79,13 +85,16 @@ class Demonstrations:
         Each episode is followed by a row that is not a step, as with NEXT_STEP autoreset: T = sum(L + 1).
 
         Raises:
-          ValueError: the spaces differ from the policy's, or an observation is not finite.
+          ValueError: the spaces differ from the policy's, an observation is not finite, or an action was masked.
         """
         check_spaces(policy, self.observation_space, self.action_space, "the demonstrations show")
         batches = [as_batch(policy.encoder.spec, episode.observations)[0] for episode in self.episodes]
         batches.append(tf.nest.map_structure(lambda rows: rows[-1:], batches[-1]))
         observations = tf.nest.map_structure(lambda *rows: np.concatenate(rows)[:, None], *batches)
         sampled = [policy.action_distribution.from_environment(episode.actions) for episode in self.episodes]
+        for number, (seen, taken) in enumerate(zip(batches, sampled, strict=False)):
+            if _is_any_masked(policy, tf.nest.map_structure(lambda rows: rows[:-1], seen), taken):
+                raise ValueError(f"episode {number} has an action that the observation's action mask forbids")
         lasts = np.cumsum(self.lengths + 1) - 2
         ends, valid = (np.full(lasts[-1] + 2, value) for value in (False, True))
         ends[lasts], valid[lasts + 1] = True, False
@@ -96,6 +105,36 @@ class Demonstrations:
         truncated = ends & ~terminated
         of_one = actions[:, None], rewards[:, None], terminated[:, None], truncated[:, None], valid[:, None]
         return Rollout(observations, *of_one)
+
+
+def _fit(space: gym.Space, actions: Any) -> bool:
+    """Return whether actions, a nest of arrays [L, ...], lie in a space; float actions must only be finite."""
+    if isinstance(space, gym.spaces.Dict):
+        return all(_fit(part, actions[name]) for name, part in space.items())
+    if isinstance(space, gym.spaces.Tuple):
+        return all(_fit(part, given) for part, given in zip(space, actions, strict=True))
+    actions = np.asarray(actions)
+    if isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete):
+        first = space.start
+        last = first + (space.n if isinstance(space, gym.spaces.Discrete) else space.nvec) - 1
+        return bool(((actions >= first) & (actions <= last)).all())
+    if isinstance(space, gym.spaces.MultiBinary):
+        return bool(np.isin(actions, (0, 1)).all())
+    if isinstance(space, gym.spaces.Box) and space.dtype.kind in "iu":
+        return bool(((actions >= space.low) & (actions <= space.high)).all())
+    return bool(np.isfinite(actions).all())
+
+
+def _is_any_masked(policy: Policy, observations: Any, actions: np.ndarray) -> bool:
+    """Return whether a mask in the observations forbids one of the actions, as sampled by the policy."""
+    mask = mask_of(policy.encoder.spec, observations)
+    if mask is None:
+        return False
+    distribution = policy.action_distribution
+    flat = tf.zeros([len(actions), distribution.parameters(tf.zeros([1, distribution.num_outputs])).shape[1]])
+    return bool(
+        tf.reduce_any(distribution.log_prob(distribution.masked(flat, tf.constant(mask)), actions) < MASKED / 2)
+    )
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:

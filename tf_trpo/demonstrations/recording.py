@@ -79,7 +79,9 @@ def record(
             for number in range(episodes)
         ]
         spaces = environments.single_observation_space, environments.single_action_space
-    name = environment if isinstance(environment, str) and find_maker(environment) is None else None
+    is_id = isinstance(environment, str) and find_maker(environment) is None
+    # Only the plain environment can be made from its id again.
+    name = str(environment) if is_id and not env_kwargs and not wrappers else None
     return Demonstrations(*spaces, played, name)
 
 

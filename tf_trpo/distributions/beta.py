@@ -81,9 +81,11 @@ class Beta(BoxDistribution):
 
     def metric_product(self, parameters: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
         """M = diag(trigamma(a), trigamma(b)) - trigamma(a + b), for each dimension."""
-        (a, b), (u, v) = tf.split(parameters, 2, axis=-1), tf.split(vectors, 2, axis=-1)
+        # In float64, because of a nearly deterministic distribution: differences of nearly equal numbers.
+        (a, b), (u, v) = (tf.split(tf.cast(pair, tf.float64), 2, axis=-1) for pair in (parameters, vectors))
         shared = _trigamma(a + b) * (u + v)
-        return tf.concat([_trigamma(a) * u - shared, _trigamma(b) * v - shared], axis=-1)
+        product = tf.concat([_trigamma(a) * u - shared, _trigamma(b) * v - shared], axis=-1)
+        return tf.cast(product, vectors.dtype)
 
     def entropy(self, parameters: tf.Tensor) -> tf.Tensor:
         a, b = tf.split(parameters, 2, axis=-1)

@@ -19,7 +19,8 @@ from tf_trpo.numerics import Reflection
 from tf_trpo.numerics.schedules import linear
 
 LOG_STD_RANGE = (-20.0, 2.0)
-"""Limits of a state-dependent log standard deviation; beyond them, exp() and the KL lose precision."""
+"""Limits of a state-dependent log standard deviation, relative to the initial one; beyond them, exp() and the KL lose
+precision."""
 
 
 @final
@@ -38,8 +39,8 @@ class Gaussian(BoxDistribution):
       action_low: lower bounds, an array of the shape of one action, d numbers; -inf for none.
       action_high: upper bounds.
       action_dtype: float dtype of the environment's actions.
-      state_dependent_std: the log standard deviation is an output of the encoder, clipped to `LOG_STD_RANGE`, and not a
-        free weight.
+      state_dependent_std: the log standard deviation is an output of the encoder, and not a free weight. Relative to
+        log initial_std, it is clipped to `LOG_STD_RANGE`.
       initial_std: initial standard deviation, > 0, as a fraction of half the range between the bounds; in action units
         for a dimension without two bounds.
       final_std: if given, > 0, the free standard deviations are not learned, but follow a schedule (`follow_schedule`)
@@ -70,8 +71,8 @@ class Gaussian(BoxDistribution):
         std_groups: Sequence[int] | None = None,
         **kwargs: Any,
     ) -> None:
-        if initial_std <= 0:
-            raise ValueError(f"initial_std must be positive, got {initial_std}")
+        if not 0 < initial_std < math.inf:
+            raise ValueError(f"initial_std must be positive and finite, got {initial_std}")
         if final_std is not None and not 0 < final_std < math.inf:
             raise ValueError(f"final_std must be positive and finite, or None, got {final_std}")
         if state_dependent_std and not (final_std is None and std_groups is None):
@@ -110,7 +111,8 @@ class Gaussian(BoxDistribution):
     def parameters(self, outputs: tf.Tensor) -> tf.Tensor:
         if self.state_dependent_std:
             mean, log_std = tf.split(outputs, 2, axis=-1)
-            log_std = tf.clip_by_value(log_std + math.log(self.initial_std), *LOG_STD_RANGE)
+            # Clipped before the initial value is added: at a limit, the derivative is 0.
+            log_std = tf.clip_by_value(log_std, *LOG_STD_RANGE) + math.log(self.initial_std)
         else:
             mean = outputs
             log_std = tf.convert_to_tensor(self.log_std)

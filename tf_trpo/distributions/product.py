@@ -134,8 +134,8 @@ class Product(ActionDistribution):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Product:
-        names, *rest = config.pop("names"), config.pop("parts")
-        parts = [keras.saving.deserialize_keras_object(part) for part in rest[0]]
+        names = config.pop("names")
+        parts = [keras.saving.deserialize_keras_object(part) for part in config.pop("parts")]
         return cls(parts if names is None else dict(zip(names, parts, strict=True)), **config)
 
     def _each(self, method: str, *arguments: Sequence[Any]) -> list[Any]:

@@ -10,7 +10,6 @@ from tf_trpo.estimation.advantages import winsorize as winsorize
 from tf_trpo.estimation.batch import Batch as Batch
 from tf_trpo.estimation.batch import Costs as Costs
 from tf_trpo.estimation.batch import as_rows as as_rows
-from tf_trpo.estimation.batch import costs_of as costs_of
 from tf_trpo.estimation.batch import counted_weights as counted_weights
 from tf_trpo.estimation.batch import from_rows as from_rows
 from tf_trpo.estimation.branches import branch_advantages as branch_advantages

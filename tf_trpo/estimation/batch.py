@@ -55,12 +55,11 @@ class Batch(NamedTuple):
         """The batch with actions, advantages and weights as N samples, even if they are in segments."""
         return self._replace(**{name: as_rows(getattr(self, name), self.weights) for name in _BY_SAMPLE})
 
-
-def costs_of(batch: Batch) -> Costs:
-    """Return a batch's costs; raise ValueError if the batch has none."""
-    if not isinstance(batch.costs, Costs):
-        raise ValueError("cost_limits are given, and the batch has no costs")
-    return batch.costs
+    def required_costs(self) -> Costs:
+        """Return the costs; raise ValueError if there are none."""
+        if not isinstance(self.costs, Costs):
+            raise ValueError("cost_limits are given, and the batch has no costs")
+        return self.costs
 
 
 _BY_SAMPLE = ("actions", "advantages", "weights")
@@ -87,6 +86,16 @@ def counted_weights(weights: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
     """
     counts = tf.cast(counted, weights.dtype)
     return weights * tf.reshape(counts, [-1] + [1] * (len(weights.shape) - 1))
+
+
+def chunk_weights(weights: tf.Tensor) -> tf.Tensor:
+    """Return the weights [N] by which `reduce_over_chunks` counts: those of the samples, or 1 for each segment."""
+    return weights if len(weights.shape) == 1 else tf.ones(weights.shape[:1], weights.dtype)
+
+
+def weights_in_chunk(weights: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
+    """Return the weights of a chunk's samples, given the part of `chunk_weights` that `reduce_over_chunks` passes."""
+    return counted if len(weights.shape) == 1 else counted_weights(weights, counted)
 
 
 def from_rows(rows: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

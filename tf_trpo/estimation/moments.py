@@ -63,7 +63,8 @@ def weighted_moments(samples: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor,
 def combined_moments(first: Moments, second: Moments) -> Moments:
     """Compute the moments of the union of two sets of samples of equal shapes.
 
-    A set with a count of 0 does not change the result, even if its variance is infinite.
+    A set with a count of 0 and an infinite variance does not change the result, nor does a second set with a count of 0
+    whose mean is not finite.
 
     Source:
       Chan, Golub and LeVeque (1983), equation 2.1.
@@ -75,9 +76,9 @@ def combined_moments(first: Moments, second: Moments) -> Moments:
     count = first.count + second.count
     share = tf.math.divide_no_nan(second.count, count)
     delta = second.mean - first.mean
-    mean = first.mean + share * delta
+    # multiply_no_nan: a moment with a share of 0 counts as 0, even if it is not finite.
+    mean = first.mean + tf.math.multiply_no_nan(delta, share)
     rest = 1.0 - share
-    # multiply_no_nan: an infinite variance with a share of 0 counts as 0.
     variance = tf.math.multiply_no_nan(first.variance, rest) + tf.math.multiply_no_nan(second.variance, share)
     return Moments(mean, variance + tf.math.multiply_no_nan(tf.square(delta), share * rest), count)
 

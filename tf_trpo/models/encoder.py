@@ -16,8 +16,8 @@ from tf_trpo.models.networks import default_network, feature_shape, first_affine
 from tf_trpo.models.normalization import RunningNormalization, Statistics
 from tf_trpo.spaces import PartSpec, Spec, as_spec, flatten_to, from_json, map_parts, parts, to_json, without_masks
 
-_WITHOUT_STATES = "it has a memory: call `step` with the memory's states, or give `Segments`"
-_WITHOUT_MEMORY = "it has no memory for the states of segments"
+_WITHOUT_STATES = "the model has a memory: call `step` with the memory's states, or give `Segments`"
+_WITHOUT_MEMORY = "`Segments` are given, and the model has no memory for their states"
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
@@ -72,7 +72,13 @@ class Encoder(keras.layers.Layer):
         self.output_gain = output_gain
         network_seed, output_seed = layer_seeds(seed, 2)
         named = dict(parts(self.spec))
-        chosen = normalize_observations if isinstance(normalize_observations, Sequence) else named
+        chosen = named.keys() if isinstance(normalize_observations, bool) else set(normalize_observations)
+        if isinstance(normalize_observations, str) or chosen - named.keys():
+            known = ", ".join(map(repr, named))
+            raise ValueError(
+                f"normalize_observations must be true, false, or some of the observation's parts {known}, got "
+                f"{normalize_observations!r}"
+            )
         self._is_normalized = [
             bool(normalize_observations) and part.kind == "vector" and name in chosen for name, part in named.items()
         ]
@@ -166,7 +172,7 @@ class Encoder(keras.layers.Layer):
 
         The outputs do not change if the output layer is 0, as before any training, or if a layer absorbs the change.
         Otherwise first statistics are left out, so that observations are never normalised under weights that were
-        trained without statistics. A memory's states at this time come from observations without statistics.
+        trained without statistics. The states of a memory are not computed again with the first statistics.
 
         Args:
           moments: moments of the new observations, one for each normalised vector.

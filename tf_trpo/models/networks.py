@@ -177,13 +177,14 @@ def first_affine_layer(network: keras.Model, after: keras.layers.Layer | None) -
 
     Args:
       network: a built model. Only a keras.Sequential is searched; Identity and Flatten layers are skipped.
-      after: the layer after the network, if it is the only one that reads the features.
+      after: the layer after the network; None if something else reads the features, too.
     """
     if not isinstance(network, keras.Sequential):
         return None
     passing = (keras.layers.Identity, keras.layers.Flatten)
-    first = next((layer for layer in [*network.layers, after] if not isinstance(layer, passing)), None)
-    if type(first) is not keras.layers.Dense or not first.use_bias:
+    layers = [*network.layers, *([] if after is None else [after])]
+    first = next((layer for layer in layers if not isinstance(layer, passing)), None)
+    if first is None or type(first) is not keras.layers.Dense or not first.use_bias:
         return None
     # On inputs of a higher rank, a Dense layer uses the same weights for all rows of an observation.
     features = math.prod(size or 0 for size in network.input_shape[1:])

@@ -31,14 +31,14 @@ class PolicySettings:
     activation: str = "tanh"
     """Keras activation of the MLPs of the policy and the value function."""
     distribution: Literal["gaussian", "beta"] = "gaussian"
-    """Distribution of continuous actions; beta needs two bounds, and ignores initial_std, final_std,
-    state_dependent_std and clipped_likelihood."""
+    """Distribution of continuous actions. beta needs two bounds; initial_std, final_std, state_dependent_std and
+    clipped_likelihood must then have their defaults."""
     initial_std: float | None = None
-    """Initial standard deviation of the Gaussian, > 0, as a fraction of half the range between an action's bounds, or
-    in the action's own units if it does not have two bounds. None: 1, or 4 / d for d > 4 dimensions of continuous
+    """Initial standard deviation of the Gaussian, >= 1e-6, as a fraction of half the range between an action's bounds,
+    or in the action's own units if it does not have two bounds. None: 1, or 4 / d for d > 4 dimensions of continuous
     actions."""
     final_std: float | None = None
-    """Final standard deviation, > 0, in the same unit. If set, the standard deviation is not learned, but follows a
+    """Final standard deviation, >= 1e-6, in the same unit. If set, the standard deviation is not learned, but follows a
     geometric schedule from initial_std to this value over the run's environment steps. None to learn it."""
     state_dependent_std: bool = False
     """Let the standard deviation depend on the observation."""
@@ -51,7 +51,7 @@ class PolicySettings:
     function_preserving: bool = True
     """Adjust the policy's first layer when the statistics change, so that the policy stays the same."""
     memory: Literal["gru", "lstm"] | None = None
-    """Recurrent cell between the MLP and the outputs of the policy and of the value function, which remembers earlier
+    """Recurrent cell beside the output layers of the policy and of the value function, which remembers earlier
     observations of the episode. None: no memory."""
     memory_units: int | None = None
     """Units of the memory, in [1, 8192]; None: 64 if there is a memory."""
@@ -64,7 +64,7 @@ class PolicySettings:
     iterations, at first over the last quarter of the iterations. In [0, 1). None for the policy itself."""
 
     def __post_init__(self) -> None:
-        require_allowed(self, initial_std="(0, inf)", final_std="(0, inf)")
+        require_allowed(self, initial_std="[1e-6, inf)", final_std="[1e-6, inf)")
         require_allowed(self, observation_min_std="[0, inf)", ema_momentum="[0, 1)")
         require_allowed(self, memory_units=f"[1, {_MOST_UNITS}]")
         _check_sizes("hidden_sizes", self.hidden_sizes)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics.scalars import scalar
+from tf_trpo.numerics.scalars import dot, scalar
 from tf_trpo.numerics.shapes import check_shapes
 
 
@@ -95,22 +95,24 @@ def conjugate_gradient(
     for name, value in (("damping", damping), ("tolerance", tolerance)):
         if not tf.is_tensor(value) and not value >= 0:
             raise ValueError(f"{name} must not be negative, got {value}")
-    b_squared = _dot(b, b)
-    damping, goal = scalar(damping, b.dtype), scalar(tolerance, b.dtype) ** 2 * b_squared
+    b_squared = dot(b, b)
+    damping, goal = scalar(damping, b.dtype), scalar(tolerance, tf.float64) ** 2 * b_squared
 
     start_status = tf.where(
         tf.math.is_finite(b_squared),
         tf.where(b_squared <= goal, ConjugateGradientStatus.CONVERGED, _RUNNING),
         ConjugateGradientStatus.BREAKDOWN,
     )
-    zeros, one = tf.zeros_like(b), tf.ones_like(b_squared)
-    start = _State(zeros, zeros, b, zeros, one, b_squared, tf.constant(0), start_status)
+    zeros = tf.zeros_like(b)
+    # The first iteration multiplies the direction 0 by a ratio of descents, which must be finite.
+    start = _State(zeros, zeros, b, zeros, b_squared, b_squared, tf.constant(0), start_status)
     (end,) = tf.while_loop(
         lambda state: tf.equal(state.status, _RUNNING),
         lambda state: (_iterate(product, preconditioner, state, damping, goal, max_iterations),),
         [start],
     )
-    return ConjugateGradientResult(end.x, end.image, end.iterations, tf.sqrt(end.residual_squared), end.status)
+    residual_norm = tf.cast(tf.sqrt(end.residual_squared), b.dtype)
+    return ConjugateGradientResult(end.x, end.image, end.iterations, residual_norm, end.status)
 
 
 def _iterate(
@@ -125,18 +127,19 @@ def _iterate(
     if preconditioner is not None:
         ascent = preconditioner(state.residual)
         check_shapes("conjugate_gradient", b=(state.residual, "P"), preconditioner=(ascent, "P"))
-        descent = _dot(state.residual, ascent)
-    direction = ascent + descent / state.descent * state.direction
+        descent = dot(state.residual, ascent)
+    direction = ascent + tf.cast(descent / state.descent, ascent.dtype) * state.direction
     undamped = product(direction)
     check_shapes("conjugate_gradient", b=(direction, "P"), product=(undamped, "P"))
     damped = undamped + damping * direction
-    curvature = _dot(direction, damped)
-    length = descent / curvature
+    curvature = dot(direction, damped)
+    length = tf.cast(descent / curvature, direction.dtype)
     x = state.x + length * direction
     image = state.image + length * undamped
     residual = state.residual - length * damped
     # One reduction for both, since XLA makes three programs for each.
-    residual_squared, x_squared = tf.unstack(tf.reduce_sum(tf.square(tf.stack([residual, x])), axis=1))
+    both = tf.stack([residual, x])
+    residual_squared, x_squared = tf.unstack(dot(both, both))
     iterations = state.iterations + 1
 
     # The curvature is tested, and no epsilon is added to it, which would silently change every step.
@@ -156,7 +159,3 @@ def _iterate(
     new = _State(x, image, residual, direction, descent, residual_squared, iterations, success)
     last = state._replace(status=failure)
     return tf.nest.map_structure(lambda new, last: tf.where(good, new, last), new, last)
-
-
-def _dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(a * b)

@@ -61,7 +61,7 @@ def sampled_fisher_inverse(
     like: Sequence[tf.Tensor],
     factors: Sequence[OuterProducts | tf.Tensor],
     damping: float | tf.Tensor,
-    least_share: float = 0.0,
+    least_damping_share: float = 0.0,
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Make the product r [P] -> (F + damping I)^-1 r.
 
@@ -73,8 +73,8 @@ def sampled_fisher_inverse(
       like: tensors (or variables) with static shapes that make up the P parameters, in the order of `flatten`.
       factors: for each of these tensors, either its part of J, with the same C and N, or a curvature, a scalar >= 0.
       damping: number added to the diagonal, > 0; a number or a float scalar.
-      least_share: the damping is raised to this share of the Frobenius norm of J'J, which is at least the largest
-        eigenvalue.
+      least_damping_share: the damping is raised to this share of the Frobenius norm of J'J, which is at least the
+        largest eigenvalue.
 
     Returns:
       The product: linear, symmetric and, up to rounding, positive definite.
@@ -98,7 +98,7 @@ def sampled_fisher_inverse(
         )
     if seen:
         gram = tf.add_n([factor.gram() for factor in seen])
-        damping = tf.maximum(scalar(damping, gram.dtype), least_share * _frobenius_norm(gram))
+        damping = tf.maximum(scalar(damping, gram.dtype), least_damping_share * _frobenius_norm(gram))
         inverse = positive_definite_inverse(gram + damping * tf.eye(gram.shape[0], dtype=gram.dtype))
 
     def product(vector: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Convert numeric settings to tensors."""
+"""Scalars: numeric settings as tensors, and dot products."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from tf_trpo.lazy import tensorflow as tf
 def scalar(number: float | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Convert a number or float scalar to a float dtype; a number is rounded once, not via float32 as in `tf.cast`."""
     return tf.cast(number, dtype) if tf.is_tensor(number) else tf.constant(number, dtype)
+
+
+def dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Compute the dot products [...] of vectors [..., P] in float64.
+
+    In float32, the squares of small vectors underflow and those of large ones overflow, so that a result would depend
+    on the scale of the vectors, and for numbers near the smallest one on the processor.
+    """
+    return tf.reduce_sum(tf.cast(a, tf.float64) * tf.cast(b, tf.float64), axis=-1)
 
 
 def is_positive(setting: float | tf.Tensor) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics.scalars import scalar
+from tf_trpo.numerics.scalars import dot, scalar
 from tf_trpo.numerics.shapes import check_shapes
 
 
@@ -42,14 +42,14 @@ def step_length_for_kl(
         max_kl=(max_kl, ""),
         damping=(damping, ""),
     )
-    curvature, squared = (tf.reduce_sum(direction * other) for other in (fisher_times_direction, direction))
-    added = scalar(damping, squared.dtype) * squared
-    curvature = tf.where(is_above_rounding(curvature, added), curvature, curvature + added)
+    added = scalar(damping, tf.float64) * dot(direction, direction)
+    curvature = dot(direction, fisher_times_direction)
+    curvature = tf.where(is_above_rounding(curvature, added, direction.dtype), curvature, curvature + added)
     usable = tf.math.is_finite(curvature) & (curvature > 0)
-    safe_curvature = tf.where(usable, curvature, 1.0)
-    return tf.where(usable, tf.sqrt(2.0 * scalar(max_kl, curvature.dtype) / safe_curvature), 0.0)
+    length = tf.sqrt(2.0 * scalar(max_kl, tf.float64) / tf.where(usable, curvature, 1.0))
+    return tf.cast(tf.where(usable, length, 0.0), direction.dtype)
 
 
-def is_above_rounding(curvature: tf.Tensor, added: tf.Tensor) -> tf.Tensor:
-    """Return whether curvatures s'Fs are positive, and above their rounding error next to damping s's, `added`."""
-    return curvature > 8.0 * float(np.finfo(curvature.dtype.as_numpy_dtype).eps) * added
+def is_above_rounding(curvature: tf.Tensor, added: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Return whether curvatures s'Fs are above the rounding error of a dtype next to damping s's, `added`, or 0."""
+    return curvature > 8.0 * float(np.finfo(dtype.as_numpy_dtype).eps) * added

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from tf_trpo.estimation import Batch, costs_of
+from tf_trpo.estimation import Batch
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import (
     ConjugateGradientResult,
@@ -17,6 +17,7 @@ from tf_trpo.numerics import (
     scalar,
     step_length_for_kl,
 )
+from tf_trpo.numerics.scalars import dot
 from tf_trpo.numerics.trust_region_step import is_above_rounding
 from tf_trpo.optimizers.backtracking import Backtracking
 from tf_trpo.optimizers.objective import Objective
@@ -33,7 +34,7 @@ def relative_excess(batch: Batch, limits: Sequence[float]) -> tf.Tensor:
     share 0.
     """
     largest = tf.constant(limits, tf.float64)
-    shares = tf.math.divide_no_nan(costs_of(batch).totals - largest, tf.abs(largest))
+    shares = tf.math.divide_no_nan(batch.required_costs().totals - largest, tf.abs(largest))
     return tf.clip_by_value(shares, -1.0, 1.0)
 
 
@@ -64,7 +65,7 @@ def cost_constraints(objective: Objective, limits: Sequence[tf.Tensor]) -> list[
     Source:
       Achiam et al. (2017), equation 10, with undiscounted totals, which the usual benchmarks limit.
     """
-    costs = costs_of(objective.batch)
+    costs = objective.batch.required_costs()
     constraints = []
     for place, limit in enumerate(limits):
         own = objective.with_samples(advantages=costs.advantages[..., place])
@@ -295,7 +296,7 @@ def _with_damping(metric: tf.Tensor, directions: tf.Tensor, images: tf.Tensor, d
       directions, images: y and F y, float32 [D, P].
       damping: damping of the linear system that the directions solve.
     """
-    curvatures = tf.reduce_sum(directions * images, axis=1, keepdims=True)
-    added = scalar(damping, directions.dtype) * tf.reduce_sum(tf.square(directions), axis=1, keepdims=True)
-    flat = tf.cast(tf.where(is_above_rounding(curvatures, added), tf.zeros_like(directions), directions), metric.dtype)
+    added = scalar(damping, tf.float64) * dot(directions, directions)
+    steep = is_above_rounding(dot(directions, images), added, directions.dtype)
+    flat = tf.cast(tf.where(steep[:, None], tf.zeros_like(directions), directions), metric.dtype)
     return metric + scalar(damping, metric.dtype) * tf.matmul(flat, flat, transpose_b=True)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tf_trpo.estimation import as_rows, counted_weights
+from tf_trpo.estimation import as_rows
+from tf_trpo.estimation.batch import chunk_weights, weights_in_chunk
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import (
     differentiable_twice,
@@ -48,10 +49,10 @@ def sampled_product(
 
     def product(vector: tf.Tensor) -> tf.Tensor:
         def of_chunk(chunk: tuple[Any, tf.Tensor], counted: tf.Tensor) -> tf.Tensor:
-            return traced(theta, vector, chunk[0], counting(chunk[1], counted))
+            return traced(theta, vector, chunk[0], weights_in_chunk(chunk[1], counted))
 
         nothing, samples = tf.zeros_like(theta), (observations, weights)
-        return reduce_over_chunks(of_chunk, operator.add, nothing, samples, of_rows(weights), chunk_size)
+        return reduce_over_chunks(of_chunk, operator.add, nothing, samples, chunk_weights(weights), chunk_size)
 
     return product
 
@@ -75,13 +76,3 @@ def subsample(observations: Any, weights: tf.Tensor, fraction: float) -> tuple[A
     weights = tf.gather(weights, rows)
     chosen = tf.nest.map_structure(lambda part: tf.gather(part, rows), observations)
     return chosen, tf.math.divide_no_nan(weights, tf.reduce_sum(weights))
-
-
-def of_rows(weights: tf.Tensor) -> tf.Tensor:
-    """Return the weights [N] by which chunks count rows: the samples' weights, or 1 for each segment."""
-    return weights if len(weights.shape) == 1 else tf.ones(weights.shape[:1], weights.dtype)
-
-
-def counting(weights: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
-    """Return the weights of a chunk's samples, given the part of `of_rows` that `reduce_over_chunks` passes."""
-    return counted if len(weights.shape) == 1 else counted_weights(weights, counted)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from tf_trpo.estimation import weighted_mean
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import is_positive, reduce_over_chunks, scalar
-from tf_trpo.optimizers.objective import Objective, PolicyFigures, Rising
+from tf_trpo.optimizers.objective import AddedTerm, Objective, PolicyFigures
 from tf_trpo.optimizers.policy_optimizer import State
 from tf_trpo.ranges import require_allowed
 
@@ -62,7 +62,7 @@ class DemonstrationBonus:
         """Whether the bonus has a weight above 0."""
         return is_positive(self.demonstration_weight)
 
-    def rising(self, objective: Objective, state: State) -> Rising:
+    def rising(self, objective: Objective, state: State) -> AddedTerm:
         """Return the bonus as a term of the objective, and increment the step counter.
 
         Raises:
@@ -78,7 +78,7 @@ class DemonstrationBonus:
         def gain(theta: tf.Tensor, figures: PolicyFigures) -> tf.Tensor:
             return weight * (_mean_log_prob(objective, shown, theta) - before)
 
-        return Rising(tf.cast(weight, objective.theta.dtype) * _gradient(objective, shown), gain)
+        return AddedTerm(tf.cast(weight, objective.theta.dtype) * _gradient(objective, shown), gain)
 
     def _weight(self, objective: Objective, step: tf.Tensor) -> tf.Tensor:
         samples = objective.samples

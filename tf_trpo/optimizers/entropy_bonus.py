@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import is_positive, scalar
-from tf_trpo.optimizers.objective import Objective, PolicyFigures, Rising, Samples, WeightedEntropy
+from tf_trpo.optimizers.objective import AddedTerm, Objective, PolicyFigures, Samples, WeightedEntropy
 from tf_trpo.ranges import require, require_allowed
 
 if TYPE_CHECKING:
@@ -51,14 +51,14 @@ class EntropyBonus:
         """Compute entropy_coefficient H for distribution parameters [N, D] on the samples, float64 scalar."""
         return self._weighted(objective)(new, samples)
 
-    def rising(self, objective: Objective) -> Rising:
+    def rising(self, objective: Objective) -> AddedTerm:
         """Return the bonus as a term of the objective: entropy_coefficient (H - H(old))."""
 
         def gain(theta: tf.Tensor, figures: PolicyFigures) -> tf.Tensor:
             rise = tf.subtract(figures.entropy, objective.old.figures.entropy)
             return scalar(self.entropy_coefficient, tf.float64) * rise
 
-        return Rising(objective.gradient(self._weighted(objective)), gain)
+        return AddedTerm(objective.gradient(self._weighted(objective)), gain)
 
     def _weighted(self, objective: Objective) -> WeightedEntropy:
         return WeightedEntropy(objective.entropy, scalar(self.entropy_coefficient, tf.float64))

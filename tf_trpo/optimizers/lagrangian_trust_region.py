@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
-from tf_trpo.estimation import Batch, costs_of
+from tf_trpo.estimation import Batch, weighted_moments
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import LineSearchResult
 from tf_trpo.optimizers.constrained_trust_region import check_number_of_limits
@@ -119,10 +119,9 @@ def _of_rewards(objective: Objective, proposal: Proposal) -> LineSearchResult:
 
 def _mixed_advantages(batch: Batch, multipliers: tf.Tensor) -> tf.Tensor:
     """Compute the advantages [N], or [S, L], of the rewards minus those of the costs."""
-    axes = list(range(len(batch.weights.shape)))
-    weights, costs = batch.weights[..., None], costs_of(batch).advantages
-    costs -= tf.reduce_sum(weights * costs, axes)
-    costs = tf.math.divide_no_nan(costs, tf.sqrt(tf.reduce_sum(weights * costs**2, axes)))
+    costs = batch.required_costs().advantages
+    mean, variance = weighted_moments(tf.reshape(costs, [-1, costs.shape[-1]]), tf.reshape(batch.weights, [-1]))
+    costs = tf.math.divide_no_nan(costs - mean, tf.sqrt(variance))
     multipliers = tf.cast(multipliers, costs.dtype)
     mixed = batch.advantages - tf.linalg.matvec(costs, multipliers)
     return mixed / (1.0 + tf.reduce_sum(multipliers))

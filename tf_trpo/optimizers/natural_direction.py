@@ -48,8 +48,8 @@ class NaturalDirection:
     """How Fisher-vector products are computed; double-backprop gives the same result and takes longer."""
     preconditioner_rank: int | None = None
     """Rank of the preconditioner, made from the Fisher matrix of a few states; in [0, 4096], 0: no preconditioner.
-    None: 384 if the policy has at least 65,536 weights, nearly all in Dense layers, at most 32 outputs and no image
-    observations, otherwise 0."""
+    None: 384 if the policy has at least 65,536 weights, nearly all in Dense layers, at most 32 outputs, no image
+    observations and no memory, and cg_damping is positive; otherwise 0."""
 
     def __post_init__(self) -> None:
         require_allowed(self, cg_iterations="[1, 10000]", cg_damping="[0, inf)", cg_tolerance="[0, inf)")
@@ -88,18 +88,18 @@ class NaturalDirection:
             require(not self.preconditioner_rank, "preconditioner_rank", "0 with a memory", self.preconditioner_rank)
             return None
         if self.preconditioner_rank is not None:
-            rank, least_share = self.preconditioner_rank, 0.0
+            rank, least_covered = self.preconditioner_rank, 0.0
         else:
             fits = self._is_damped and self._is_known_to_help(objective)
-            rank, least_share = _RANK if fits else 0, 0.9
-        return sampled_fisher_preconditioner(objective, rank, self.cg_damping, least_share) if rank else None
+            rank, least_covered = _RANK if fits else 0, 0.9
+        return sampled_fisher_preconditioner(objective, rank, self.cg_damping, least_covered) if rank else None
 
     @property
     def _is_damped(self) -> bool:
         return is_positive(self.cg_damping)
 
     def _is_known_to_help(self, objective: Objective) -> bool:
-        """Return whether a preconditioner is known to save time, and the batch has enough states for its rank."""
+        """Return whether a preconditioner is known to save time, and may have its whole rank."""
         outputs = objective.policy.action_distribution.num_outputs
         return (
             objective.theta.shape[0] >= _WIDE

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tf_trpo.estimation import Batch, as_rows, counted_weights, from_rows, surrogate_improvement, weighted_mean
+from tf_trpo.estimation.batch import chunk_weights, weights_in_chunk
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import map_over_chunks, reduce_over_chunks
 from tf_trpo.numerics.fisher_vector_product import Product
-from tf_trpo.optimizers.curvature import FisherVectorProduct, counting, of_rows, sampled_product, subsample
+from tf_trpo.optimizers.curvature import FisherVectorProduct, sampled_product, subsample
 
 if TYPE_CHECKING:
     from tf_trpo.models import Policy
@@ -64,7 +65,7 @@ class OldPolicy(NamedTuple):
     figures: PolicyFigures
 
 
-class Rising(NamedTuple):
+class AddedTerm(NamedTuple):
     """A term that an algorithm adds to the surrogate, such as a bonus.
 
     Attributes:
@@ -110,9 +111,9 @@ class Objective:
 
     Args:
       policy, batch, theta, gamma: as above.
-      chunk_size: largest number of samples in memory at once, or of segments, which needs a static N; None for all. If
-        there is one chunk, Fisher-vector products share the network's activations. If there are several, each product
-        computes the activations again.
+      chunk_size: largest number of samples (with a memory, of segments) in memory at once; None for all. A number needs
+        a static N. If there is one chunk, Fisher-vector products share the network's activations. If there are several,
+        each product computes the activations again.
       old: the policy's distribution parameters at theta, [N, D] or [S, L, D], if they are known already.
     """
 
@@ -166,7 +167,8 @@ class Objective:
         """
         minibatch = tf.nest.map_structure(lambda array: tf.gather(array, rows), self._samples)
         weights = counted_weights(minibatch.weights, counted)
-        # With the sum 1 in each minibatch, rare actions, which weigh less if all actions are tried, would gain weight.
+        # If branches try all actions of a state, rare actions weigh less. With the sum 1 in each minibatch, they would
+        # gain weight.
         whole, own = (tf.math.count_nonzero(each, dtype=weights.dtype) for each in (self._samples.weights, weights))
         weights *= tf.math.divide_no_nan(whole, own)
         return self._gradient(value, theta, minibatch._replace(weights=weights))
@@ -235,11 +237,11 @@ class Objective:
         """
 
         def on_chunk(chunk: Samples, counted: tf.Tensor) -> Any:
-            weights = counting(chunk.weights, counted)
+            weights = weights_in_chunk(chunk.weights, counted)
             rows = (_float64(as_rows(array, weights)) for array in chunk._replace(weights=weights)[1:])
             return function(Samples(chunk.observations, *rows))
 
-        return reduce_over_chunks(on_chunk, combine, initial, samples, of_rows(samples.weights), self.chunk_size)
+        return reduce_over_chunks(on_chunk, combine, initial, samples, chunk_weights(samples.weights), self.chunk_size)
 
 
 def combined(first: tuple[tf.Tensor, ...], second: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:

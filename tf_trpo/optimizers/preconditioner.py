@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tf_trpo.models.dense_calls import DenseCalls
 
 _LEAST_DAMPING = 1e-3
-_LEAST_SHARE = 1e-4
+_LEAST_DAMPING_SHARE = 1e-4
 """Least damping, absolute and as a share of the norm of F'. The norm grows as 1 / std^2, and with less damping, the
 inverse in float32 would not stay positive definite. With a share of 3e-5, it did not."""
 _MOST_COLUMNS = 8
@@ -32,20 +32,20 @@ _MOST_COLUMNS = 8
 
 
 def sampled_fisher_preconditioner(
-    objective: Objective, rank: int, damping: float | tf.Tensor, least_share: float = 0.0
+    objective: Objective, rank: int, damping: float | tf.Tensor, least_covered: float = 0.0
 ) -> Callable[[tf.Tensor], tf.Tensor] | None:
     """Make the product r [P] -> (F' + damping I)^-1 r, where F' approximates the Fisher matrix F.
 
     For kernels and biases of Dense layers that were called once, with one row for each state (or two: one for its
-    mirror image), F' is the Fisher matrix of a few states. All other weights have diagonal elements only: for each
-    weight tensor, its mean curvature, estimated from the actions that were taken.
+    mirror image), F' is the Fisher matrix of a few states. For every other weight tensor, F' is the identity times the
+    tensor's mean curvature, estimated from the actions that were taken.
 
     Args:
       objective: the batch, and the policy that took its actions.
       rank: largest rank of the first part of F', >= 1: the number of states times the number of outputs, at most 8.
       damping: > 0; a number or a float scalar. It is raised to 0.001, and to 1e-4 times the Frobenius norm of the first
         part of F', if it is smaller.
-      least_share: smallest share of the weights that must be such kernels and biases, in [0, 1].
+      least_covered: smallest share of the policy's weights that must be such kernels and biases, in [0, 1].
 
     Returns:
       The product, or None if the share is smaller.
@@ -76,16 +76,16 @@ def sampled_fisher_preconditioner(
     with policy.scope_at(theta):
         cotangents = roots[:, None] * _metric_roots(policy, outputs[:states], mask, columns)
     known = _outer_products(tape, found, outputs, cotangents)
-    weights = policy.trainable_variables
-    if sum(_size(weight) for weight in weights if id(weight) in known) < least_share * sum(map(_size, weights)):
+    variables = policy.trainable_variables
+    if sum(_size(each) for each in variables if id(each) in known) < least_covered * sum(map(_size, variables)):
         return None
-    of_score = unflatten(tape.gradient(score, theta, unconnected_gradients="zero"), weights)
+    of_score = unflatten(tape.gradient(score, theta, unconnected_gradients="zero"), variables)
     factors = [
         known[id(variable)] if id(variable) in known else tf.reduce_mean(tf.square(part))
-        for variable, part in zip(weights, of_score, strict=True)
+        for variable, part in zip(variables, of_score, strict=True)
     ]
     damping = tf.maximum(scalar(damping, tf.float32), _LEAST_DAMPING)
-    return sampled_fisher_inverse(weights, factors, damping, _LEAST_SHARE)
+    return sampled_fisher_inverse(variables, factors, damping, _LEAST_DAMPING_SHARE)
 
 
 def _size(weight: tf.Variable) -> int:

@@ -20,7 +20,7 @@ from tf_trpo.optimizers.constraints import (
 from tf_trpo.optimizers.demonstration_bonus import DemonstrationBonus
 from tf_trpo.optimizers.entropy_bonus import EntropyBonus
 from tf_trpo.optimizers.natural_direction import NaturalDirection
-from tf_trpo.optimizers.objective import Objective, PolicyFigures, Rising
+from tf_trpo.optimizers.objective import AddedTerm, Objective, PolicyFigures
 from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State, default_kl
 from tf_trpo.ranges import require, require_allowed
 
@@ -155,7 +155,7 @@ class TrustRegion(PolicyOptimizer):
         figures = self._figures(found, limited)
         return Proposal(gradient, search, solution, limit, uphill=uphill, bonuses=bonuses, figures=figures)
 
-    def _rising(self, objective: Objective, state: State) -> dict[str, Rising]:
+    def _rising(self, objective: Objective, state: State) -> dict[str, AddedTerm]:
         """Return the bonuses as terms of the objective, by their names in the `Outcome`."""
         rising = {}
         if self.entropy.counts:
@@ -196,7 +196,9 @@ class TrustRegion(PolicyOptimizer):
         within = tf.math.divide_no_nan(tf.convert_to_tensor(limit, tf.float64), largest)
         return tf.where(shorten, within, 1.0)
 
-    def _judged(self, theta: tf.Tensor, figures: PolicyFigures, rising: Mapping[str, Rising]) -> tuple[tf.Tensor, ...]:
+    def _judged(
+        self, theta: tf.Tensor, figures: PolicyFigures, rising: Mapping[str, AddedTerm]
+    ) -> tuple[tf.Tensor, ...]:
         """Return the value to improve, the limited KL, and the figures that the search only carries along."""
         improvement = figures.improvement
         for each in rising.values():

@@ -107,8 +107,12 @@ def gaussian_kl_divergence(
 ) -> NDArray[np.float64]:
     """Compute the joint KL(p || q) >= 0, [...], a sum over the dimensions."""
     std_p, std_q = _deviations("std_p", std_p), _deviations("std_q", std_q)
-    # 1/2 (v - 1 - log v) with v the ratio of the variances; v - 1 as a product is accurate for nearly equal deviations.
-    spread = -0.5 * log1p_minus((std_p - std_q) * (std_p + std_q) / std_q**2)
+    with np.errstate(over="ignore"):
+        ratio = std_p / std_q
+        # 1/2 (v - 1 - log v) with v the ratio of the variances; v - 1 as a product is accurate for nearly equal ones.
+        excess = (std_p - std_q) / std_q * (ratio + 1.0)
+    near = np.abs(excess) < 0.1
+    spread = np.where(near, -0.5 * log1p_minus(np.where(near, excess, 0.0)), 0.5 * excess - np.log(ratio))
     shift = 0.5 * ((np.atleast_1d(mean_p) - np.atleast_1d(mean_q)) / std_q) ** 2
     return _in_unit(np.sum(spread + shift, axis=-1), unit)
 
