@@ -145,6 +145,29 @@ class BothAtLimit(Good):
         return observation, reward, terminated or truncated, truncated, info
 
 
+class OldDone(Good):
+    """Its time limit is a failure, as with the flag `done` of old Gym."""
+
+    def step(self, action):
+        observation, reward, _, _, info = super().step(action)
+        return observation, reward, self.time == 10, False, info
+
+
+class MaskInInfo(Good):
+    action_space = spaces.Discrete(3)
+
+    def step(self, action):
+        return super().step([action - 1])
+
+    def info(self):
+        return {"action_mask": np.ones(3, np.int8)}
+
+
+class CloseFails(Good):
+    def close(self):
+        raise AttributeError("no window")
+
+
 class OldReset(Good):
     def reset(self):
         return super().reset()
@@ -222,6 +245,9 @@ BAD = {
     Remembering: "warning not-reproducible",
     SameArray: "warning mutated-observation",
     BothAtLimit: "warning terminated-at-limit",
+    OldDone: "warning equal-lengths",
+    MaskInInfo: "warning unused-mask",
+    CloseFails: "warning close-fails",
     OldReset: "error failure",
     OldResetResult: "error failure",
     OldStep: "error failure",
@@ -244,7 +270,9 @@ WORDS = {
     OldResetResult: "reset(seed=..., options=...) must return (observation, info)",
     OldStep: "step(action) must return (observation, reward, terminated, truncated, info)",
     Raising: "raised LookupError: no such place",
-    Unmakeable: "OSError: no simulator here",
+    Unmakeable: "it cannot be made: OSError: no simulator here",
+    OldDone: "all 20 episodes were terminated after exactly 10 steps",
+    CloseFails: "its close() raised AttributeError: no window",
     NothingAllowed: "its mask allowed no choice",
     OtherRandomness: "its first observation differs",
     Remembering: "step 1 differs, after equal actions",

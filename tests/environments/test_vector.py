@@ -9,9 +9,27 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
-from tf_trpo.environments import make_vector_environment, open_vector_environment
+from tf_trpo.environments import EnvironmentFailedError, make_vector_environment, open_vector_environment
 
 VECTORS = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}
+
+
+class Breaking(gym.Env):
+    """Fails when it is closed."""
+
+    observation_space, action_space = spaces.Discrete(2), spaces.Discrete(2)
+    closed = 0
+
+    def reset(self, *, seed=None, options=None):
+        return 0, {}
+
+    def close(self):
+        type(self).closed += 1
+        raise BrokenPipeError("the simulator is gone")
+
+
+def odd(env=None):
+    raise ValueError("size must be even")
 
 
 class Constant(gym.Env):
@@ -55,6 +73,39 @@ def test_a_factory_makes_each_environment_and_takes_no_env_kwargs():
     assert make_vector_environment("Pendulum-v1", 2, env_kwargs={"g": 1.5}).get_attr("g") == (1.5, 1.5)
     with pytest.raises(ValueError, match="env_kwargs go with an environment id"):
         make_vector_environment(Constant, env_kwargs={"g": 1.5})
+
+
+@pytest.mark.parametrize("backend", VECTORS)
+def test_an_environment_that_cannot_be_closed_hides_no_error(backend, caplog):
+    with (
+        pytest.raises(LookupError, match="the real one"),
+        open_vector_environment(Breaking, 3, backend=backend) as environments,
+    ):
+        environments.reset(seed=0)
+        raise LookupError("the real one")
+    if backend == "sync":
+        assert Breaking.closed == 3
+        assert "environment 2 raised BrokenPipeError: the simulator is gone when it was closed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "making",
+    [
+        {"environment": odd},
+        {"environment": odd, "backend": "async"},
+        {"environment": Constant, "wrappers": [odd]},
+        {"environment": "Odd-v0"},
+        {"environment": "Odd-v0", "backend": "vector"},
+    ],
+    ids=["sync", "async", "wrapper", "id", "vector"],
+)
+def test_what_a_constructor_raises_is_a_failure_of_the_environment(making):
+    gym.register("Odd-v0", entry_point=odd, vector_entry_point=lambda num_envs: odd())
+    try:
+        with pytest.raises(EnvironmentFailedError, match=r"^the environment cannot be made: ValueError: size must be"):
+            make_vector_environment(**making)
+    finally:
+        del gym.registry["Odd-v0"]
 
 
 @pytest.mark.parametrize("mode", [None, "sometimes"])

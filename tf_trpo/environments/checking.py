@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from tf_trpo.environments.costs import Cost, find_costs
-from tf_trpo.environments.failures import EnvironmentFailedError, described
+from tf_trpo.environments.failures import EnvironmentFailedError, cause, close_anyway, described
 from tf_trpo.environments.findings import WRAPPER, EnvironmentReport, Finding, error, warning
 from tf_trpo.environments.judging import of_play
 from tf_trpo.environments.making import Wrapper, make_wrapped
@@ -67,13 +68,23 @@ def check_environment(
         except (Exception, SystemExit) as raised:
             return EnvironmentReport((_unmakeable(raised),), {})
         try:
-            return _report(env, make, seed, functools.partial(play, env, steps, seed, info_keys, found))
-        finally:
-            env.close()
+            report = _report(env, make, seed, functools.partial(play, env, steps, seed, info_keys, found))
+        except BaseException:
+            close_anyway(env)
+            raise
+        return dataclasses.replace(report, findings=(*report.findings, *_of_closing(env)))
+
+
+def _of_closing(env: gym.Env) -> Iterator[Finding]:
+    try:
+        env.close()
+    except (Exception, SystemExit) as raised:
+        what = f"its close() raised {described(raised).rstrip('.')}."
+        yield warning("close-fails", what, "let close() work at any time, also twice, and before the first reset.")
 
 
 def _unmakeable(raised: BaseException) -> Finding:
-    what = f"it cannot be made: {described(raised).rstrip('.')}."
+    what = f"it cannot be made: {described(cause(raised)).rstrip('.')}."
     return error("cannot-be-made", what, "make it once in Python, without tf_trpo, and fix its error.")
 
 
@@ -134,7 +145,7 @@ def _of_repetition(env: gym.Env, make: Callable[[], gym.Env], seed: int) -> Iter
     try:
         other = make()
     except (Exception, SystemExit) as raised:
-        what = f"a second one cannot be made while the first exists: {described(raised).rstrip('.')}."
+        what = f"a second one cannot be made while the first exists: {described(cause(raised)).rstrip('.')}."
         yield error("one-only", what, "make a new object at every call, with files and ports of its own.")
         return
     try:
@@ -144,7 +155,7 @@ def _of_repetition(env: gym.Env, make: Callable[[], gym.Env], seed: int) -> Iter
         yield error("failure", f"when an episode was played again, it failed: {failed}.", advice)
         return
     finally:
-        other.close()
+        close_anyway(other)
     if first != second:
         place = next(i for i, (one, two) in enumerate(zip(first, second, strict=False)) if one != two)
         where = "its first observation differs" if place == 0 else f"step {place} differs, after equal actions"

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import gymnasium as gym
+
+_logger = logging.getLogger(__name__)
+
 
 class EnvironmentFailedError(RuntimeError):
     """An environment raised, hung or died, or returned a value that its spaces or Gymnasium's interface do not allow.
@@ -29,6 +38,39 @@ class InvalidStepError(ValueError):
 def described(error: BaseException) -> str:
     """Describe an exception on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+
+
+def close_anyway(environment: Any, name: str = "the environment") -> None:
+    """Close an environment whose work is done, or failed: if it raises now, that is a warning, and hides no error."""
+    try:
+        environment.close()
+    except (Exception, SystemExit) as error:
+        _logger.warning("%s raised %s when it was closed", name, described(error))
+
+
+@contextmanager
+def making(name: str = "", env_kwargs: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Turn what the code of an environment or a wrapper raises when it is made into an `EnvironmentFailedError`.
+
+    A missing module and Gymnasium's own errors stay as they are.
+
+    Args:
+      name: name of the environment.
+      env_kwargs: its arguments. If there are some, a TypeError becomes a ValueError that names them.
+    """
+    try:
+        yield
+    except (ImportError, gym.error.Error, EnvironmentFailedError):
+        raise
+    except (Exception, SystemExit) as error:
+        if env_kwargs and isinstance(error, TypeError):
+            raise ValueError(f"{name} cannot be made with the env_kwargs {env_kwargs}: {error}") from error
+        raise EnvironmentFailedError(f"the environment cannot be made: {described(error)}") from error
+
+
+def cause(error: BaseException) -> BaseException:
+    """Return what made an environment fail, which may be the error itself."""
+    return error.__cause__ or error if isinstance(error, EnvironmentFailedError) else error
 
 
 def reason(error: BaseException) -> str:

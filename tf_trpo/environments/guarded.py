@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from tf_trpo.environments.costs import COSTS, Step, costs_of
-from tf_trpo.environments.failures import EnvironmentFailedError, described
+from tf_trpo.environments.failures import EnvironmentFailedError, close_anyway, described
 from tf_trpo.environments.reading import figure, flag, number
 from tf_trpo.environments.sync import copied
 from tf_trpo.spaces import WrongValueError, kind_of, observation_reader, observation_spec
@@ -99,6 +99,10 @@ class GuardedEnvironment(gym.Wrapper):
         except WrongValueError as error:
             raise self._failure(f"gave {name}{error}") from None
         return observation, reward, terminated, truncated, figures
+
+    def close(self) -> None:
+        """Close the environment; what it raises is logged as a warning."""
+        close_anyway(self.env, f"environment {self._index}")
 
     def _costs_of(self, action: Any, observation: Any, reward: float, info: Any) -> np.ndarray:
         step = Step(self._last, action, reward, observation, info)

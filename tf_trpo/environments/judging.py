@@ -14,6 +14,10 @@ SLOW = 200
 _UNEQUAL = 1e4
 """Largest allowed ratio of the largest reward to the median of the nonzero rewards, in absolute values."""
 
+_AT_LIMIT = (
+    "at a time limit return terminated=False, truncated=True; terminated is for ends that belong to the task itself."
+)
+
 
 def of_play(seen: Play, *, has_limit: bool) -> Iterator[Finding]:
     """Yield the findings of a play.
@@ -61,6 +65,12 @@ def _of_observations(seen: Play) -> Iterator[Finding]:
             "count as allowed then.",
             "allow at least one choice, such as one that does nothing, or end the episode where nothing is allowed.",
         )
+    if seen.unused_mask:
+        yield warning(
+            "unused-mask",
+            'its infos have an "action_mask" that is not used: the policy will also choose actions that it forbids.',
+            "use the masks: --action-masks info, or action_masks='info' in Python.",
+        )
 
 
 def _of_rewards(seen: Play) -> Iterator[Finding]:
@@ -68,7 +78,10 @@ def _of_rewards(seen: Play) -> Iterator[Finding]:
     rewards = rewards[np.isfinite(rewards)]
     if len(rewards) < 2:
         return
-    advice = "reward steps towards the goal, begin some episodes near it, or count on many steps of chance."
+    advice = (
+        "reward steps towards the goal, begin some episodes near it, or expect that random actions need many steps to "
+        "find a reward."
+    )
     if not rewards.any():
         yield warning(
             "no-reward",
@@ -125,7 +138,14 @@ def _of_episodes(seen: Play, *, has_limit: bool) -> Iterator[Finding]:
     if truncated and all(terminated for terminated, _ in truncated):
         yield warning(
             "terminated-at-limit",
-            f"all {len(truncated)} episodes that were truncated were terminated in the same step. Terminated counts: "
-            "the value of the successor counts as 0, as if the time limit were a failure.",
-            "at a time limit return terminated=False, truncated=True; terminated is for ends that belong to the task.",
+            f"all {len(truncated)} episodes that were truncated were terminated in the same step. Then terminated "
+            "takes precedence: the future counts as worth 0, as if the time limit were a failure.",
+            _AT_LIMIT,
+        )
+    elif not truncated and len(seen.lengths) > 2 and len(set(seen.lengths)) == 1 and seen.lengths[0] > 1:
+        yield warning(
+            "equal-lengths",
+            f"all {len(seen.lengths)} episodes were terminated after exactly {seen.lengths[0]} steps. If this is a "
+            "time limit, the future counts as worth 0 there, as if it were a failure.",
+            _AT_LIMIT,
         )

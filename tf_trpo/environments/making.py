@@ -13,6 +13,7 @@ import gymnasium as gym
 
 from tf_trpo.environments.costs import Cost, find_costs
 from tf_trpo.environments.episodes import SeededEpisodes
+from tf_trpo.environments.failures import close_anyway, making
 from tf_trpo.environments.guarded import GuardedEnvironment
 from tf_trpo.environments.in_use import check_new
 from tf_trpo.environments.masks import ActionMasks, with_masks
@@ -44,7 +45,7 @@ def make_environment(
     try:
         return SeededEpisodes(GuardedEnvironment(env, index, info_keys, find_costs(costs)), index)
     except Exception:
-        env.close()
+        close_anyway(env)
         raise
 
 
@@ -63,10 +64,12 @@ def make_wrapped(
     env = made = _made(environment, env_kwargs or {})
     try:
         for wrapper in chosen:
-            env = _checked(wrapper(env), f"wrapper {wrapper} must give")
+            with making():
+                wrapped = wrapper(env)
+            env = _checked(wrapped, f"wrapper {wrapper} must give")
         return with_masks(env, action_masks)
     except Exception:
-        made.close()
+        close_anyway(made)
         raise
 
 
@@ -74,26 +77,25 @@ def _made(environment: str | Callable[[], gym.Env], env_kwargs: Mapping[str, Any
     if not isinstance(environment, str):
         if env_kwargs:
             raise ValueError("env_kwargs go with an environment id; a factory already knows its arguments")
-        return check_new(_checked(environment(), "function must make"))
+        with making():
+            env = environment()
+        return check_new(_checked(env, "function must make"))
     maker = find_maker(environment)
+    with making(environment, env_kwargs):
+        if maker is None:
+            return _registered(environment, env_kwargs)
+        env = maker(**env_kwargs)
+    return check_new(_checked(env, f"function {environment} must make"))
+
+
+def _registered(name: str, env_kwargs: Mapping[str, Any]) -> gym.Env:
     try:
-        if maker is not None:
-            return check_new(_checked(maker(**env_kwargs), f"function {environment} must make"))
-        return gym.make(environment, **env_kwargs)
-    except TypeError as error:
-        if not env_kwargs:
-            raise
-        raise unfit_arguments(environment, env_kwargs, error) from error
+        return gym.make(name, **env_kwargs)
     except gym.error.UnregisteredEnv as error:
-        module, _, name = environment.rpartition(":")
+        module, _, own_name = name.rpartition(":")
         if module:
-            error.add_note(f"{module} has no class or function {name} either.")
+            error.add_note(f"{module} has no class or function {own_name} either.")
         raise
-
-
-def unfit_arguments(environment: str, env_kwargs: Mapping[str, Any], error: TypeError) -> ValueError:
-    """Return the error for arguments with which an environment cannot be made."""
-    return ValueError(f"{environment} cannot be made with the env_kwargs {env_kwargs}: {error}")
 
 
 def _checked(env: Any, giver: str) -> gym.Env:

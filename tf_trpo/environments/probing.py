@@ -18,6 +18,7 @@ from tf_trpo.environments.guarded import GuardedEnvironment
 from tf_trpo.environments.masks import choices
 from tf_trpo.spaces import ACTION_MASK, is_finite, parts
 
+_MASKABLE = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 LONGEST = 30.0
 """Seconds after which a play ends, even if it has taken fewer steps than asked for."""
 
@@ -35,6 +36,7 @@ class Play:
       not_finite: description of the first number that is not finite; None without one.
       empty_masks: number of steps at which the mask of some component of the action allowed no choice.
       mutated: whether an observation changed after it had been returned.
+      unused_mask: whether there were masks in infos and none in observations.
       seconds: time that the environment itself took.
       failure: message of the failure that ended the play; None if nothing failed.
     """
@@ -48,6 +50,7 @@ class Play:
     not_finite: str | None = None
     empty_masks: int = 0
     mutated: bool = False
+    unused_mask: bool = False
     seconds: float = 0.0
     failure: str | None = None
 
@@ -63,12 +66,13 @@ class Watched(gym.Wrapper):
     Attributes:
       seconds: total time of all steps and resets.
       mutated: whether an observation has changed after it was returned.
+      masks: whether there was a mask in an info.
     """
 
     def __init__(self, env: gym.Env) -> None:
         super().__init__(env)
         self.seconds = 0.0
-        self.mutated = False
+        self.mutated = self.masks = False
         self._given: tuple[Any, bytes] | None = None
 
     def reset(self, **kwargs: Any) -> Any:
@@ -87,6 +91,7 @@ class Watched(gym.Wrapper):
         # GuardedEnvironment refuses anything else.
         if isinstance(given, tuple) and given:
             self._given = given[0], fingerprint(given[0])
+            self.masks |= isinstance(given[-1], Mapping) and ACTION_MASK in given[-1]
         return given
 
 
@@ -109,6 +114,8 @@ def play(env: gym.Env, steps: int, seed: int, info_keys: Sequence[str] = (), cos
     except EnvironmentFailedError as error:
         seen.failure = str(error).removeprefix("environment 0 ")
     seen.mutated, seen.seconds = watched.mutated, watched.seconds
+    in_observations = isinstance(env.observation_space, spaces.Dict) and ACTION_MASK in env.observation_space.spaces
+    seen.unused_mask = watched.masks and not in_observations and isinstance(env.action_space, _MASKABLE)
     return seen
 
 

@@ -18,7 +18,7 @@ from gymnasium.vector import AsyncVectorEnv
 from gymnasium.vector.async_vector_env import AsyncState
 
 from tf_trpo.environments.episodes import REPLAY
-from tf_trpo.environments.failures import EnvironmentFailedError, described
+from tf_trpo.environments.failures import EnvironmentFailedError, cause, described
 
 _PATIENCE = 30.0
 """Maximum number of seconds that environments may take to close."""
@@ -120,7 +120,7 @@ def _made(make: Callable[[], gym.Env], index: int, parent: int) -> gym.Env:
         refuse_tensorflow()
         return make()
     except (Exception, SystemExit) as error:
-        return _Unmade(f"environment {index} cannot be made: {described(error)}")
+        return _Unmade(f"environment {index} cannot be made: {described(cause(error))}")
 
 
 class _Unmade(gym.Env):

@@ -15,10 +15,10 @@ from gymnasium.vector.utils import iterate
 from tf_trpo import ranges
 from tf_trpo.environments.costs import Cost, cost_labels, refuse_functions
 from tf_trpo.environments.episodes import REPLAY
-from tf_trpo.environments.failures import EnvironmentFailedError, described
+from tf_trpo.environments.failures import EnvironmentFailedError, close_anyway, described, making
 from tf_trpo.environments.in_use import ExclusiveVectorEnv, check_free, exclusive, in_use
 from tf_trpo.environments.infos import KeptInfos, kept_costs, kept_infos
-from tf_trpo.environments.making import Wrapper, find_maker, make_environment, unfit_arguments
+from tf_trpo.environments.making import Wrapper, find_maker, make_environment
 from tf_trpo.environments.masks import ActionMasks
 from tf_trpo.environments.own_vectors import AdaptedVectorEnv
 from tf_trpo.environments.processes import GuardedAsyncVectorEnv
@@ -79,9 +79,9 @@ def make_vector_environment(
     check_types(wrappers=(wrappers, list | tuple), info_keys=(info_keys, list | tuple), costs=(costs, list | tuple))
     check_types(env_kwargs=(env_kwargs, Mapping | None))
     require(backend in get_args(VectorBackend), "backend", ranges.described(VectorBackend), backend)
-    making: dict[str, Any] = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
+    made_with: dict[str, Any] = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
     if isinstance(environment, VectorEnv):
-        given = {"num_envs": num_envs, "backend": backend, "timeout": timeout, **making}
+        given = {"num_envs": num_envs, "backend": backend, "timeout": timeout, **made_with}
         refuse_making(given, "vector environment", num_envs=environment.num_envs)
         check_free(environment)
         checks_itself = isinstance(environment, BareSyncVectorEnv | GuardedAsyncVectorEnv | AdaptedVectorEnv)
@@ -104,7 +104,9 @@ def make_vector_environment(
         make_together = _make_envpool if backend == "envpool" else _make_by_vector_entry_point
         environments = AdaptedVectorEnv(make_together(environment, num_envs, env_kwargs or {}))
     else:
-        make = functools.partial(make_environment, environment=environment, **making, info_keys=info_keys, costs=costs)
+        make = functools.partial(
+            make_environment, environment=environment, **made_with, info_keys=info_keys, costs=costs
+        )
         makers = [functools.partial(make, index) for index in range(num_envs)]
         environments = _make_gymnasium(makers, backend, timeout)
     return KeptInfos(environments, info_keys, costs) if info_keys or costs else environments
@@ -161,7 +163,7 @@ def open_vector_environment(environment: Environment, num_envs: int, **kwargs: A
         with in_use(environments):
             yield environments
     finally:
-        environments.close()
+        close_anyway(environments, "the vector environment")
 
 
 def without_own_wrappers(environments: VectorEnv) -> VectorEnv:
@@ -217,10 +219,8 @@ def _make_by_vector_entry_point(environment: Any, num_envs: int, env_kwargs: Map
         raise ValueError("the backend vector makes environments from ids only")
     if gym.spec(environment).vector_entry_point is None:
         raise ValueError(f"{environment!r} is registered without a vector_entry_point: use another backend")
-    try:
+    with making(environment, env_kwargs):
         return gym.make_vec(environment, num_envs, vectorization_mode="vector_entry_point", **env_kwargs)
-    except TypeError as error:
-        raise unfit_arguments(environment, env_kwargs, error) from error
 
 
 def _make_gymnasium(makers: Sequence[Callable[[], gym.Env]], backend: str, timeout: float) -> VectorEnv:
