@@ -1,5 +1,6 @@
 """All callbacks together in a short training: their output agrees with the logs."""
 
+import contextlib
 import csv
 import io
 import itertools
@@ -176,6 +177,46 @@ def test_an_evaluation_in_the_training_environments_is_refused_before_the_first_
     vector.close()
     with pytest.raises(ValueError, match="the vector environment is closed"):
         agent.fit(vector, 48, num_steps=12, verbose=0)
+
+
+class Held(keras.callbacks.Callback):
+    """Holds something, and records in which order the methods of several are called."""
+
+    def __init__(self, name, calls, *, fails=False):
+        super().__init__()
+        self.name, self.calls, self.fails = name, calls, fails
+
+    def on_train_end(self, logs=None):
+        self.calls.append(f"{self.name} ends")
+        if self.fails:
+            raise OSError("the disk is full")
+
+    def release(self):
+        self.calls.append(f"{self.name} is released")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_callbacks_are_released_after_the_last_has_ended_even_if_one_fails(trained, fails):
+    """Signal handlers, the first callback's, then also cover a long last film or checkpoint."""
+    calls = []
+    with pytest.raises(OSError, match="disk is full") if fails else contextlib.nullcontext():
+        trained([Held("first", calls), Held("second", calls, fails=fails)])
+    assert calls == ["first ends", "second ends", "second is released", "first is released"]
+
+
+def test_a_training_that_is_stopped_has_its_checkpoint_before_other_callbacks_end(small_agent, tmp_path):
+    found = []
+
+    class Stops(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 1
+
+        def on_train_end(self, logs=None):
+            found.extend(path.name for path in tmp_path.iterdir())
+
+    agent = small_agent(cartpole)
+    agent.fit(cartpole, 240, callbacks=[Stops(), Checkpoint(tmp_path, None)], verbose=0, **SIZES)
+    assert found == [f"steps-{int(agent.env_steps):012d}.ckpt"]
 
 
 class Interrupted(keras.callbacks.Callback):

@@ -13,7 +13,7 @@ class StandIn:
     def __init__(self, steps=0):
         self.env_steps = tf.Variable(steps, dtype=tf.int64)
         self.evaluated, self.saved, self.checked = [], [], []
-        self.full = False
+        self.full = self.stop_training = False
 
     def evaluate(self, environment, **kwargs):
         self.evaluated.append((environment, kwargs))

@@ -45,6 +45,13 @@ def test_the_best_evaluation_is_kept_and_training_does_not_stop_between_evaluati
     assert saved.evaluate("CartPole-v1", 3, seed=7)["mean_return"] == best
 
 
+def test_a_best_model_by_a_figure_that_is_never_logged_is_a_warning(small_agent, tmp_path, caplog):
+    best = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", save_best_only=True)
+    small_agent("CartPole-v1").fit("CartPole-v1", 48, callbacks=best, **SIZES)
+    assert not list(tmp_path.iterdir())
+    assert "no iteration logged val_loss, so " in caplog.text
+
+
 def test_training_stops_after_evaluations_without_an_improvement(small_agent):
     """Every evaluation counts, but iterations without one do not."""
     agent = small_agent("CartPole-v1")

@@ -26,7 +26,7 @@ def test_the_first_signal_ends_training_after_the_iteration_and_the_second_immed
     assert model.stop_training
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), number)
-    callback.on_train_end()
+    callback.release()
     assert handlers() == before
 
 
@@ -35,5 +35,5 @@ def test_in_another_thread_there_are_no_handlers_and_no_error():
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
         thread.submit(callback.on_train_begin).result()
         assert handlers() == before
-        thread.submit(callback.on_train_end).result()
+        thread.submit(callback.release).result()
     assert handlers() == before

@@ -216,11 +216,20 @@ def test_every_step_is_a_frame_of_the_video(model, tmp_path, capsys, suffix):
     assert np.abs(frames[0].astype(int) - frames[-1].astype(int)).max() > 100
 
 
+def test_an_episode_without_an_end_is_cut(model, capsys, monkeypatch):
+    monkeypatch.setattr("tf_trpo.cli.play._MOST_STEPS", 5)
+    main(["play", str(model), "--episodes", "2", "--json"])
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["lengths"] == [5, 5]
+    assert captured.err.count("an episode had no end after 5 steps; it is cut there\n") == 2
+
+
 def test_refusals(model, exported_with, tmp_path, refused):
     folder = tmp_path / "folder.mp4"
     folder.mkdir()
     cases = {
         "the following arguments are required: model": [],
+        "model (name it before --wrapper, which take": ["--wrapper", "a:B", model],
         "does not say which environment its model is for": ["http://localhost:1/v1/models/x"],
         "is not the URL of a model": ["http://localhost:1/other", "--env", "CartPole-v1"],
         "Connection refused": ["http://127.0.0.1:1/v1/models/x", "--env", "CartPole-v1"],

@@ -183,6 +183,21 @@ def check_stopped(output):
     assert not run.evaluation.exists()
 
 
+def test_a_second_signal_ends_the_run_at_once_with_its_own_status(small, tmp_path, monkeypatch, capsys):
+    steps, step = itertools.count(1), CartPoleEnv.step
+
+    def signalled(environment, action):
+        if next(steps) in (40, 42):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(environment, action)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(CartPoleEnv, "step", signalled)
+    with pytest.raises(SystemExit) as exit_info:
+        main(["train", *small, "--run-dir", "run"])
+    assert exit_info.value.code == 128 + signal.SIGTERM
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_process_that_gets_a_signal_ends_and_its_run_can_be_resumed(number, training, whole, tmp_path, monkeypatch):

@@ -165,13 +165,21 @@ def test_arguments_for_making_environments_are_refused_with_a_vector_environment
 KEYS = ["is_success", "episode/r", "rare", "absent"]
 
 
+class Clock(gym.vector.VectorWrapper):
+    """Adds an entry to the infos that belongs to all environments together."""
+
+    def step(self, actions):
+        *step, infos = self.env.step(actions)
+        return (*step, {**infos, "time": 0.5})
+
+
 @pytest.mark.parametrize("kind", ["sync", "async", "NextStep", "SameStep"])
 def test_numbers_of_infos_are_returned_only_at_the_end_of_episodes(kind):
     if kind in ("sync", "async"):
         environments = make_vector_environment(Game, 3, backend=kind, info_keys=KEYS)
     else:
         environments = make_vector_environment(
-            gym.vector.SyncVectorEnv([Game] * 3, autoreset_mode=kind), info_keys=KEYS
+            Clock(gym.vector.SyncVectorEnv([Game] * 3, autoreset_mode=kind)), info_keys=KEYS
         )
     try:
         environments.reset(seed=0)

@@ -198,7 +198,8 @@ def test_a_mode_that_lacks_what_it_needs_is_a_failure_that_names_it():
         (1, np.zeros(2), r"rewards of shape \(2,\) and type float64, not 3 numbers"),
         (2, np.array(["False"] * 3), "terminations of shape"),
         (3, np.full(3, 0.5), r"truncations that are neither true nor false, but \[0\.5 0\.5 0\.5\]"),
-        (4, None, r"something else than a tuple of five: step\(actions\) must return"),
+        (4, None, r"infos that are no dict, but None: step\(actions\) must return"),
+        (5, None, r"something else than a tuple of five: step\(actions\) must return"),
     ],
 )
 def test_wrong_values_of_a_vector_environment_are_a_failure_that_names_them(place, value, message):
@@ -206,7 +207,7 @@ def test_wrong_values_of_a_vector_environment_are_a_failure_that_names_them(plac
 
     def step(actions):
         given = Handmade.step(own, actions)
-        return given[:4] if place == 4 else (*given[:place], value, *given[place + 1 :])
+        return given[:4] if place == 5 else (*given[:place], value, *given[place + 1 :])
 
     own.step = step
     with pytest.raises(EnvironmentFailedError, match=f"^the environments gave {message}"):

@@ -77,7 +77,7 @@ def test_a_factory_makes_each_environment_and_takes_no_env_kwargs():
 
 @pytest.mark.parametrize("backend", VECTORS)
 def test_an_environment_that_cannot_be_closed_hides_no_error(backend, caplog):
-    with (
+    with (  # noqa: PT012  the context must end by the exception
         pytest.raises(LookupError, match="the real one"),
         open_vector_environment(Breaking, 3, backend=backend) as environments,
     ):

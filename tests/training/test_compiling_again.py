@@ -2,14 +2,17 @@
 
 import dataclasses
 
+import gymnasium as gym
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tf_trpo
+from tf_trpo.models import PolicySettings, ValueSettings
+from tf_trpo.models.making import make_policy, make_value_function
 from tf_trpo.optimizers import AdaptiveRadius, ClippedSurrogate, TrustRegion
-from tf_trpo.training import UpdateSettings
+from tf_trpo.training import CompiledAgent, UpdateSettings
 from tf_trpo.training.identity import check_unchanged
 
 
@@ -140,3 +143,12 @@ def test_arguments_of_another_type_are_refused_by_name(agent):
         with pytest.raises(TypeError, match=f"{name} must be a whole number, got {value!r}"):
             agent.fit(tf_trpo, **{"total_steps": 10, "verbose": 0, name: value})
     assert fit(agent, np.int64(32), num_steps=np.int32(16), seed=np.uint8(3))
+
+
+def test_an_agent_without_demonstrations_and_a_fit_can_be_compiled():
+    spaces = gym.spaces.Box(-1, 1, (3,)), gym.spaces.Discrete(2)
+    policy = make_policy(PolicySettings((4,)), *spaces, seed=0)
+    value_function = make_value_function(PolicySettings((4,)), ValueSettings((4,)), spaces[0], seed=0)
+    agent = CompiledAgent(policy, value_function)
+    agent.compile(TrustRegion(0.02))
+    assert agent.policy_optimizer.max_kl == 0.02

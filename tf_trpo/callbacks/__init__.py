@@ -1,8 +1,7 @@
 """Keras callbacks: progress, TensorBoard and films of episodes, CSV, checkpoints, evaluation.
 
-If training is aborted by an exception, Keras does not call on_train_end. Instead, the trainer calls two optional
-methods of each callback: `save_on_failure()` if training failed but the agent is intact, and `release()`, to close
-files.
+A callback may have two more methods. `fit` calls `save_on_failure()` if training failed but the agent is intact, since
+Keras does not call on_train_end then. `release()`, to close files, is called at the very end in any case.
 """
 
 from tf_trpo.callbacks.episode_video import EpisodeVideo as EpisodeVideo

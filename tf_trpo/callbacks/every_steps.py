@@ -75,7 +75,7 @@ class Evaluate(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Writes a checkpoint DIRECTORY/steps-N.ckpt every N environment steps, and when training ends or fails.
+    """Writes a checkpoint DIRECTORY/steps-N.ckpt every N environment steps, and when training ends, stops or fails.
 
     `TRPO.fit(resume_from=DIRECTORY)` continues from the newest checkpoint. Put this callback last, so that checkpoints
     include what other callbacks do at the end of an epoch. Training does not begin if a checkpoint in the folder has
@@ -105,7 +105,8 @@ class Checkpoint(keras.callbacks.Callback):
             self._save()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        if self._every_steps.reached(int(self.model.env_steps.numpy())):
+        # If training is stopped, other callbacks may still take long, and the process may be killed before their end.
+        if self._every_steps.reached(int(self.model.env_steps.numpy())) or self.model.stop_training:
             self._save()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:

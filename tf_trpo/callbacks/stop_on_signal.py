@@ -15,8 +15,9 @@ import keras
 class StopOnSignal(keras.callbacks.Callback):
     """Finishes the current iteration after SIGINT or SIGTERM, and then stops training.
 
-    A second signal ends training immediately, by KeyboardInterrupt. When training ends, the previous handlers are
-    restored. Outside of the main thread, where Python allows no signal handlers, this callback does nothing.
+    A second signal ends training immediately, by KeyboardInterrupt. `TRPO.fit` restores the previous handlers by
+    `release`, after all callbacks have ended. Outside of the main thread, where Python allows no signal handlers, this
+    callback does nothing.
 
     Attributes:
       received: number of the signal; None if there was none.
@@ -37,9 +38,6 @@ class StopOnSignal(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if self.received is not None:
             self.model.stop_training = True
-
-    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        self.release()
 
     def release(self) -> None:
         """Restore the previous signal handlers."""

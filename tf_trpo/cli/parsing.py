@@ -96,6 +96,9 @@ class OptionParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise ValueError, instead of printing the usage and ending the process as argparse does."""
+        greedy = [action.option_strings[0] for action in self._actions if action.nargs == "*" and action.option_strings]
+        if "arguments are required" in message and greedy:
+            message += f" (name it before {' and '.join(greedy)}, which take all that follows)"
         raise ValueError(f"{message}; see {self.prog} --help")
 
     def add(self, group: argparse._ActionsContainer, name: str, option: Option) -> None:

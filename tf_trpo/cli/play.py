@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from tf_trpo.environments.rendering import RenderedEnvironment
     from tf_trpo.serving.local_policy import LocalPolicy
     from tf_trpo.serving.remote_policy import RemotePolicy
+
+_MOST_STEPS = 100_000
+"""Steps after which an episode is cut, as by `evaluate`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +168,7 @@ def _episodes(
         observations, _ = environment.reset(seed=options.seed if number == 0 else None)
         policy.begin()
         total, length, ended = 0.0, 0, False
-        while not ended:
+        while not ended and length < _MOST_STEPS:
             if video is not None:
                 video.append_data(environment.render())
             seed = (options.seed, steps) if options.stochastic else None
@@ -172,6 +176,8 @@ def _episodes(
             observations, rewards, terminated, truncated, _ = environment.step(action)
             total, length, steps = total + float(rewards[0]), length + 1, steps + 1
             ended = bool(terminated[0] or truncated[0])
+        if not ended:
+            print(f"an episode had no end after {length} steps; it is cut there", file=sys.stderr)
         if video is not None:
             video.append_data(environment.render())
         episodes.append((total, length))

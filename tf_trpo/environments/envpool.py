@@ -55,6 +55,7 @@ class EnvPoolVectorEnv(VectorEnv):
         if seed is not None or self._pool is None:
             self.close_extras()
             self._pool = self._make_pool(seed=seed or 0)
+            # The pool makes its spaces at the first use, with a warning that is silenced there.
             _spaces(self._pool)
         return self._pool.reset()
 

@@ -26,8 +26,8 @@ class SeededEpisodes(gym.Wrapper):
       index: position in the vector environment.
 
     Attributes:
-      replay_ended: whether the last action of the latest replay ended the episode. None if the episode ended, or the
-        environment raised, before the last action: then the environment is not deterministic.
+      replay_ended: whether the last action of the latest replay ended the episode. None if the replay failed, because
+        the episode ended earlier or the environment raised: the environment is not deterministic.
     """
 
     def __init__(self, env: gym.Env, index: int) -> None:

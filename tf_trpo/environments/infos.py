@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,7 @@ class KeptInfos(VectorWrapper):
         if self.costs:
             kept[COSTS] = infos[COSTS] if COSTS in infos else self._read_costs(infos, no_step)
         for index in ended:
-            info = _info_of(infos, index)
+            info = _info_of(infos, index, self.info_keys)
             for key in self.info_keys:
                 try:
                     kept[key][index] = figure(info, key)
@@ -77,7 +77,7 @@ class KeptInfos(VectorWrapper):
         costs = np.zeros((self.num_envs, len(self.costs)))
         no_step = no_step | infos[PAUSED] if PAUSED in infos else no_step
         for index in np.flatnonzero(~no_step).tolist():
-            info = _info_of(infos, index)
+            info = _info_of(infos, index, self.costs)
             try:
                 costs[index] = costs_of(self._costs, Step(None, None, 0.0, None, info))
             except WrongValueError as error:
@@ -105,13 +105,21 @@ def _kept(environments: VectorEnv) -> KeptInfos | None:
     return None
 
 
-def _info_of(infos: Any, index: int) -> dict[str, Any]:
+def _info_of(infos: Any, index: int, keys: Sequence[str]) -> dict[str, Any]:
     """Extract one environment's info from Gymnasium's merged infos, or from a list of infos.
 
-    In SAME_STEP mode, infos["final_info"] is the info of the final step, next to entries that vector wrappers add.
+    In SAME_STEP mode, infos["final_info"] is the info of the final step, next to entries that vector wrappers add. Only
+    entries that the keys name are read: others may be of all environments together, such as a time.
     """
     if isinstance(infos, list | tuple):
         return dict(infos[index])
-    own = row_of(infos, index)
+    own = row_of(_named(infos, {name for key in keys for name in (key, key.partition("/")[0])}), index)
     final = own.get("final_info")
     return own | final if isinstance(final, dict) else own
+
+
+def _named(infos: Any, names: Set[str]) -> dict[str, Any]:
+    """Return the entries of these names, and of final_info, with Gymnasium's entries "_NAME" that belong to them."""
+    found = {name: part for name, part in infos.items() if name in names or name.removeprefix("_") in names}
+    final = infos.get("final_info")
+    return found | ({"final_info": _named(final, names)} if isinstance(final, Mapping) else {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,8 @@ class AdaptedVectorEnv(VectorWrapper):
         given = self.env.step(actions)
         if not isinstance(given, tuple | list) or len(given) != 5:
             raise EnvironmentFailedError(f"the environments gave something else than a tuple of five: {_STEP}")
+        if not isinstance(given[4], Mapping | list | tuple):
+            raise EnvironmentFailedError(f"the environments gave infos that are no dict, but {given[4]!r}: {_STEP}")
         observations = self._checked(given[0])
         rewards = self._numbers("rewards", given[1]).astype(np.float64, copy=False)
         terminated, truncated = self._flags("terminations", given[2]), self._flags("truncations", given[3])

@@ -18,7 +18,10 @@ from tf_trpo.files import AGENT_FILE, replaced_at_once, write_whole
 ACTIONS = {"deterministic": "most likely", "stochastic": "sampled"}
 """Kinds of evaluations, and the actions that they take."""
 CARD, FILM = "README.md", "film.gif"
-_NOT_OF_THE_RESULT = {"export", "quiet"}
+_NOT_OF_THE_RESULT = {
+    *("export", "quiet", "workers", "ray_address", "allow_different_workers"),
+    *("eval_every", "checkpoint_every", "video_every", "histogram_every"),
+}
 _TASK = "reinforcement-learning"
 
 Evaluations = Mapping[str, Mapping[str, float] | None]

@@ -144,7 +144,7 @@ class Run:
         except KeyboardInterrupt:
             if not self.begun:
                 raise
-            return signal.SIGINT
+            return signals.received or signal.SIGINT
         except (EnvironmentFailedError, TrainingFailedError):
             if self.begun:
                 self.agent.save(self.folder.agent)

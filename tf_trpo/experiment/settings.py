@@ -98,7 +98,7 @@ class RolloutSettings:
     batch, and each worker steps whole groups. None: chosen by num_envs, 1 below 16 environments, never over 16."""
     restart_every: int = 0
     """Restart each environment once in this many rollouts, one environment after the other, which cuts its episode; 0:
-    never. Logged returns leave out cut episodes, so this many rollouts should be longer than an episode."""
+    never. A cut episode is not logged, so restart_every times num_steps should exceed the length of an episode."""
 
     def __post_init__(self) -> None:
         require_allowed(self, num_envs="[1, 10000]", num_steps="[1, 10000000]")
@@ -165,9 +165,10 @@ class RunSettings:
     export: bool = False
     """Also export a SavedModel to RUN_DIR/saved_model."""
     workers: int = 0
-    """Processes that step the environments (by Ray, an extra), 0 for this one; the result is bit for bit the same."""
+    """Number of Ray processes (extra ray) that step the environments; 0: this process steps them. The result is the
+    same, bit for bit."""
     ray_address: str | None = None
-    """Ray cluster of the workers, auto or HOST:PORT, to which this machine belongs; None for this machine only."""
+    """Address of the Ray cluster, auto or HOST:PORT; this machine must belong to it. None: workers on this machine."""
     allow_different_workers: bool = False
     """Also use workers whose package versions or processors differ; then the result may differ from one process's."""
     update_parts: int | None = None

@@ -1,14 +1,25 @@
-"""The Keras callback list of a fit."""
+"""The Keras callback list of a fit, and the release of what its callbacks hold."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import keras
 
 from tf_trpo.callbacks import Progress
 from tf_trpo.callbacks.best_model import if_figure_exists
 from tf_trpo.training.trainer import Trainer
+
+
+@contextlib.contextmanager
+def released(callbacks: keras.callbacks.CallbackList) -> Iterator[None]:
+    """At the end, call `release` of the callbacks that have it, the first one last, even if there is an exception."""
+    with contextlib.ExitStack() as stack:
+        for callback in callbacks.callbacks:
+            if hasattr(callback, "release"):
+                stack.callback(callback.release)
+        yield
 
 
 def callback_list(

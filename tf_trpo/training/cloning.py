@@ -16,6 +16,7 @@ from tf_trpo.numerics import chunk_size_for, map_over_chunks, merged, random_ord
 from tf_trpo.optimizers import Shown
 from tf_trpo.ranges import check_types, check_whole_numbers, require
 from tf_trpo.rollouts import Rollout
+from tf_trpo.training.callback_list import released
 from tf_trpo.training.compiled_agent import CompiledAgent
 from tf_trpo.training.identity import check_unchanged
 from tf_trpo.training.minibatches import fit_in_minibatches
@@ -26,13 +27,7 @@ _VALUE_ROUNDS = 4
 
 
 class Imitator(CompiledAgent):
-    """An agent that can learn from demonstrations; for arguments, see `Agent`.
-
-    Attributes:
-      shown: demonstrations that the policy optimizer imitates; None without.
-    """
-
-    shown: Shown | None = None
+    """An agent that can learn from demonstrations; for arguments, see `Agent`."""
 
     def imitate(self, demonstrations: Any) -> None:
         """Set the demonstrations that the policy optimizer imitates during training; see `DemonstrationBonus`.
@@ -113,10 +108,11 @@ class Imitator(CompiledAgent):
                 steps=1,
             )
             self.stop_training = False
-            listed.on_train_begin()
-            cloning.fit_policy(epochs, listed)
-            # EarlyStopping restores all weights of the agent here.
-            listed.on_train_end()
+            with released(listed):
+                listed.on_train_begin()
+                cloning.fit_policy(epochs, listed)
+                # EarlyStopping restores all weights of the agent here.
+                listed.on_train_end()
             cloning.fit_value_function()
         except BaseException:
             # An interruption, too, would leave new statistics under old weights, or a policy without its values.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
+from tf_trpo.optimizers import PolicyOptimizer, Shown, TrustRegion
 from tf_trpo.ranges import check_types
 from tf_trpo.training.agent import Agent
 from tf_trpo.training.anchor import Anchor, copied_policy
@@ -17,12 +17,17 @@ from tf_trpo.training.value_optimizer import choose_value_optimizer
 
 
 class CompiledAgent(Agent):
-    """An agent with a learner; for arguments, see `Agent`."""
+    """An agent with a learner; for arguments, see `Agent`.
+
+    Attributes:
+      shown: demonstrations that the policy optimizer imitates; None without.
+    """
 
     optimizer: keras.optimizers.Optimizer
     cost_optimizers: list[keras.optimizers.Optimizer]
     jit_compile: JitCompile
     compiled: bool
+    shown: Shown | None = None
     _obstacle: str | None = None
     """Why the agent's file could not be loaded again, as the last `compile` has warned; None if it could."""
 

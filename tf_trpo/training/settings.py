@@ -51,8 +51,9 @@ class UpdateSettings:
 
     segment_length: int | None = None
     """With a memory: number of rows of a segment, >= 1, a divisor of num_steps. Gradients and curvature are
-    backpropagated to the first row of the segment's burn-in, or of the segment if there is none, where the memory has
-    the states from acting. None: the smallest divisor of num_steps from 64 on, or num_steps if that is smaller."""
+    backpropagated to the segment's first row, or to the first row of its burn-in. There, the memory starts from the
+    state that it had when the policy acted. None: the smallest divisor of num_steps from 64 on, or num_steps if that
+    is smaller."""
     burn_in: int = 0
     """With a memory: number of rows before each segment, >= 0, through which gradients and curvature are
     backpropagated too, but which are not samples."""

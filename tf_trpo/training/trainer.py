@@ -142,13 +142,9 @@ class Trainer:
                 self._learner.policy.action_distribution.follow_schedule(self._progress(schedule_steps))
                 callbacks.on_epoch_end(iteration, logs)
                 self._faults.check()
-        except BaseException as error:
-            if isinstance(error, EnvironmentFailedError | TrainingFailedError):
-                save_on_failure(callbacks.callbacks, error)
+        except (EnvironmentFailedError, TrainingFailedError) as error:
             # Not on_train_end, which means that training is complete: BackupAndRestore would delete its backup.
-            for callback in callbacks.callbacks:
-                if hasattr(callback, "release"):
-                    callback.release()
+            save_on_failure(callbacks.callbacks, error)
             raise
         for message in self._report.missing(self.rollout, steps=self.env_steps) if self.rollout is not None else ():
             _logger.warning(message)

@@ -21,7 +21,7 @@ from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.ranges import check_types, check_whole_numbers
 from tf_trpo.rollouts import PartWorkers, RaySource, RolloutSource, Spread
 from tf_trpo.rollouts.vine import VineSettings
-from tf_trpo.training.callback_list import callback_list
+from tf_trpo.training.callback_list import callback_list, released
 from tf_trpo.training.checks import check_keras, warn_of_raw_observations
 from tf_trpo.training.cloning import Imitator
 from tf_trpo.training.devices import prepare_gpus
@@ -156,8 +156,8 @@ class TRPO(Imitator):
           info_keys: keys of numbers in the infos at episode ends, such as "is_success", logged as rollout/info/KEY: the
             mean over the last 100 episodes.
           env_timeout: seconds that a step of all environments may take with the backend "async", > 0.
-          shards: equal groups of the environments, whose actions are computed in one batch; by default 1 below 16
-            environments, and at most 16.
+          shards: number of equal groups of environments; the actions of a group are computed in one batch. By default
+            1 below 16 environments, and at most 16.
           workers: number of Ray processes (an extra) that step the shards, at most one for each shard, if environment
             is an id or a function and backend is "sync"; 0: only this process. The result is bit for bit the same.
           ray_address, allow_different_workers: address of a cluster, None for this machine; and whether workers may
@@ -252,5 +252,6 @@ class TRPO(Imitator):
                 return bool(self.stop_training)
 
             told = callback_list(self, trainer, callbacks, total_steps, verbose)
-            trainer.run(told, total_steps, schedule_steps=schedule_steps, stopped=stopped)
+            with released(told):
+                trainer.run(told, total_steps, schedule_steps=schedule_steps, stopped=stopped)
         return self.history
