@@ -170,11 +170,19 @@ def test_without_an_absorbing_layer_the_weights_are_not_changed(make):
     np.testing.assert_array_equal(outputs(trained, watched), function)
 
 
-@pytest.mark.parametrize("hidden_sizes", [(), (8,)])
-def test_with_a_memory_the_first_hidden_layer_absorbs_the_change(hidden_sizes):
-    """Without one, the cell and the output layer both read the observations: no single layer can absorb it."""
-    rng, policy = np.random.default_rng(0), policy_of(mlp((3,), hidden_sizes), cell=make_cell("gru", 4, 0))
-    absorbs = bool(hidden_sizes)
+CELLS = {
+    "gru": (make_cell("gru", 4, 0), True),
+    "gru with one row of biases": (keras.layers.GRUCell(4, reset_after=False, bias_initializer="ones", seed=0), True),
+    "lstm": (make_cell("lstm", 4, 0), True),
+    "simple": (keras.layers.SimpleRNNCell(4, seed=0), True),
+    "gru without biases": (keras.layers.GRUCell(4, use_bias=False, seed=0), False),
+    "stacked": (keras.layers.StackedRNNCells([keras.layers.GRUCell(4, seed=0)]), False),
+}
+
+
+@pytest.mark.parametrize(("cell", "absorbs"), CELLS.values(), ids=CELLS)
+def test_without_hidden_layers_the_cell_of_a_memory_absorbs_the_change(cell, absorbs):
+    rng, policy = np.random.default_rng(0), policy_of(mlp((3,), ()), cell=cell)
     states = tuple(tf.constant(rng.normal(size=part.shape), tf.float32) for part in policy.initial_states(30))
     samples = 20 + samples_of(rng, 50, 3)
     watched = tf.constant(20 + samples_of(rng, 30, 3), tf.float32)
@@ -183,7 +191,7 @@ def test_with_a_memory_the_first_hidden_layer_absorbs_the_change(hidden_sizes):
     before = policy.step(watched, states)
     take_in(policy, moments(samples + rng.normal(size=3)))
     # Without an absorbing layer, trained weights never get statistics.
-    assert (policy.encoder.absorbing_layer() is not None) == absorbs
+    assert (policy.encoder.absorbing_layer() is cell) == absorbs
     assert policy.encoder.normalization[0].count.numpy() == 100 * absorbs
     for now, then in zip(tf.nest.flatten(policy.step(watched, states)), tf.nest.flatten(before), strict=True):
         np.testing.assert_allclose(now, then, rtol=1e-3, atol=1e-4)

@@ -22,13 +22,10 @@ _WITHOUT_MEMORY = "`Segments` are given, and the model has no memory for their s
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
 class Encoder(keras.layers.Layer):
-    """Observations -> inputs -> network -> output layer -> outputs [N, num_outputs].
+    """Observations -> inputs -> network -> (memory ->) output layer -> outputs [N, num_outputs].
 
     The inputs have the structure of the observations: vectors are normalised, images of bytes are scaled to [0, 1],
-    choices are one-hot, and an action mask is left out.
-
-    With a memory, the output layer reads the features and, beside them, what the memory makes of them. (A memory whose
-    units change slowly would otherwise hide the present observation.) The observations are then `Segments` of S times
+    choices are one-hot, and an action mask is left out. With a memory, the observations are `Segments` of S times
     L = N rows, or one row of each environment with the memory's states (`step`).
 
     Args:
@@ -43,7 +40,7 @@ class Encoder(keras.layers.Layer):
         effect only if the observation is one vector and `first_affine_layer` finds a layer.
       output_gain: gain of the output layer's orthogonal initialiser, >= 0. With 0 all initial outputs are 0, so that
         the first statistics do not change them.
-      cell: a Keras cell; if given, the encoder has a `Memory` of the features.
+      cell: a Keras cell; if given, the encoder has a `Memory` between the network and the output layer.
       seed: seed of the initial weights.
       **kwargs: arguments of `keras.layers.Layer`.
     """
@@ -93,7 +90,7 @@ class Encoder(keras.layers.Layer):
         self.output_layer = keras.layers.Dense(num_outputs, kernel_initializer=initializer)
         num_features = int(feature_shape(self.network, self.spec)[1] or 0)
         self.memory = None if cell is None else Memory(cell, num_features)
-        self.output_layer.build((None, num_features + (0 if self.memory is None else self.memory.num_outputs)))
+        self.output_layer.build((None, num_features if self.memory is None else self.memory.num_outputs))
         self.built = True
 
     def call(self, observations: Any) -> tf.Tensor:
@@ -118,12 +115,7 @@ class Encoder(keras.layers.Layer):
             raise ValueError(_WITHOUT_MEMORY if segments else _WITHOUT_STATES)
         if self.memory is None:
             return self.output_layer(self.features(observations))
-        features = self.features(observations.observations)
-        return self.outputs(features, self.memory(features, observations))
-
-    def outputs(self, features: tf.Tensor, remembered: tf.Tensor) -> tf.Tensor:
-        """Compute the outputs [..., num_outputs] from features [..., F] and the memory's outputs [..., U]."""
-        return self.output_layer(tf.concat([features, remembered], axis=-1))
+        return self.output_layer(self.memory(self.features(observations.observations), observations))
 
     def initial_states(self, count: int | tf.Tensor) -> States:
         """Return the memory's initial states of episodes, [count, ...]; empty without a memory."""
@@ -140,9 +132,8 @@ class Encoder(keras.layers.Layer):
             return self.from_centred(observations), states
         if not states:
             raise ValueError(_WITHOUT_STATES)
-        features = self.features(observations)
-        remembered, states = self.memory.step(features, states)
-        return self.outputs(features, remembered), states
+        outputs, states = self.memory.step(self.features(observations), states)
+        return self.output_layer(outputs), states
 
     def features(self, observations: Any) -> tf.Tensor:
         """Compute the network's features [N, F] from the result of `centred` for a nest of arrays [N, ...]."""
@@ -201,7 +192,7 @@ class Encoder(keras.layers.Layer):
     def absorbing_layer(self) -> keras.layers.Layer | None:
         """Return the layer that can absorb a change of statistics, or None."""
         lone = len(self.normalization) == 1 and isinstance(without_masks(self.spec, self.spec), PartSpec)
-        after = self.output_layer if self.memory is None else None
+        after = self.output_layer if self.memory is None else self.memory.cell
         return first_affine_layer(self.network, after) if lone else None
 
     @property

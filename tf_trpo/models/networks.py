@@ -36,6 +36,10 @@ Source:
 """
 
 
+_AFFINE = (keras.layers.Dense, keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell)
+"""Layers that begin with W x + b: `kernel` is W, and `bias` is b or has b as its first row."""
+
+
 def convolutions_for(height: int, width: int) -> tuple[Convolution, ...]:
     """Choose the convolutions for an image by its shorter side, in pixels."""
     shorter = min(height, width)
@@ -172,19 +176,20 @@ def layer_seeds(seed: int | None, count: int) -> list[int | None]:
     return [int(word) for word in np.random.SeedSequence(seed).generate_state(count) >> 1]
 
 
-def first_affine_layer(network: keras.Model, after: keras.layers.Layer | None) -> keras.layers.Dense | None:
-    """Return the first layer that changes the inputs, if it computes W x + b for one flat vector x, else None.
+def first_affine_layer(network: keras.Model, after: keras.layers.Layer) -> keras.layers.Layer | None:
+    """Return the first layer that changes the inputs, if it begins with W x + b for one flat vector x, else None.
+
+    Such a layer is a Dense layer or one of Keras' recurrent cells, with a bias.
 
     Args:
       network: a built model. Only a keras.Sequential is searched; Identity and Flatten layers are skipped.
-      after: the layer after the network; None if something else reads the features, too.
+      after: the layer after the network: a memory's cell, or the output layer.
     """
     if not isinstance(network, keras.Sequential):
         return None
     passing = (keras.layers.Identity, keras.layers.Flatten)
-    layers = [*network.layers, *([] if after is None else [after])]
-    first = next((layer for layer in layers if not isinstance(layer, passing)), None)
-    if first is None or type(first) is not keras.layers.Dense or not first.use_bias:
+    first = next(layer for layer in [*network.layers, after] if not isinstance(layer, passing))
+    if type(first) not in _AFFINE or not first.use_bias:
         return None
     # On inputs of a higher rank, a Dense layer uses the same weights for all rows of an observation.
     features = math.prod(size or 0 for size in network.input_shape[1:])

@@ -217,5 +217,6 @@ def _absorb(layer: keras.layers.Layer, growth: tf.Tensor, moved: tf.Tensor, scal
     kernel = tf.reshape(growth, [-1, 1]) * layer.kernel.value
     shift = tf.reshape(tf.cast(moved, tf.float32) / scale, [-1])
     added = tf.linalg.matvec(kernel, shift, transpose_a=True)
-    layer.bias.assign_add(added)
+    # The second row of a GRU cell's biases is for its states.
+    layer.bias.assign_add(added if len(layer.bias.shape) == 1 else tf.stack([added, tf.zeros_like(added)]))
     layer.kernel.assign(kernel)

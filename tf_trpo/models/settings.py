@@ -51,7 +51,7 @@ class PolicySettings:
     function_preserving: bool = True
     """Adjust the policy's first layer when the statistics change, so that the policy stays the same."""
     memory: Literal["gru", "lstm"] | None = None
-    """Recurrent cell beside the output layers of the policy and of the value function, which remembers earlier
+    """Recurrent cell before the output layers of the policy and of the value function, which remembers earlier
     observations of the episode. None: no memory."""
     memory_units: int | None = None
     """Units of the memory, in [1, 8192]; None: 64 if there is a memory."""

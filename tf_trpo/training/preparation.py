@@ -230,5 +230,5 @@ class Preparation:
             return tf.reshape(map_over_chunks(value_function, observations, chunk_size), shape), ()
         features = map_over_chunks(lambda rows: encoder.features(encoder.centred(rows)), observations, chunk_size)
         by_time = tf.reshape(features, [*shape, features.shape[-1]])
-        remembered, states = unrolled(encoder.memory, by_time, rollout, states, jit_compile)
-        return tf.squeeze(encoder.outputs(by_time, remembered), axis=-1), states
+        outputs, states = unrolled(encoder.memory, by_time, rollout, states, jit_compile)
+        return tf.squeeze(encoder.output_layer(outputs), axis=-1), states
