@@ -1,5 +1,6 @@
 """A real run with the scripts: training, the files of the run folder, evaluation and export."""
 
+import contextlib
 import dataclasses
 import inspect
 import json
@@ -24,7 +25,7 @@ from tensorboard.util import tensor_util
 import tf_trpo
 from tf_trpo import Experiment
 from tf_trpo.cli import main
-from tf_trpo.experiment.run_folder import RunFolder, free_run_dir
+from tf_trpo.experiment.run_folder import RunFolder, free_run_folder
 from tf_trpo.figures.charts import STEPS
 from tf_trpo.figures.histories import read_history
 from tf_trpo.rollouts import VineSettings
@@ -395,12 +396,17 @@ def test_git_ignores_what_commands_and_examples_write_in_a_checkout():
 
 
 def test_the_default_folder_is_the_first_one_that_does_not_exist(tmp_path, monkeypatch):
+    """Each is reserved, so that runs that start together have folders of their own; unused ones are removed."""
     monkeypatch.chdir(tmp_path)
-    taken = []
-    for _ in range(3):
-        taken.append(free_run_dir("ALE/Pong-v5", 7))
-        taken[-1].mkdir(parents=True)
-    assert [str(folder) for folder in taken] == ["runs/ALE-Pong-v5-7", "runs/ALE-Pong-v5-7-2", "runs/ALE-Pong-v5-7-3"]
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(free_run_folder("ALE/Pong-v5", 7)) for _ in range(3)]
+        names = ["runs/ALE-Pong-v5-7", "runs/ALE-Pong-v5-7-2", "runs/ALE-Pong-v5-7-3"]
+        assert [str(folder.path) for folder in taken] == names
+        taken[1].check_new()
+        taken[1].create({})
+        with pytest.raises(FileExistsError, match="the run folder exists"):
+            RunFolder(names[0]).create({})
+    assert [str(path) for path in Path("runs").iterdir()] == names[1:2]
 
 
 def test_a_training_that_is_ended_immediately_saves_the_agent(finished, tmp_path):

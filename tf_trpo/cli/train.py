@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shlex
 import sys
@@ -26,7 +27,7 @@ from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.conversion import leaves
 from tf_trpo.experiment.environment_id import check_imports, flag_for
 from tf_trpo.experiment.presets import bundled_for, bundled_presets
-from tf_trpo.experiment.run_folder import free_run_dir
+from tf_trpo.experiment.run_folder import free_run_folder
 
 if TYPE_CHECKING:
     from tf_trpo.experiment.run import Run, TrainedRun
@@ -88,17 +89,18 @@ def main(argv: Sequence[str]) -> None:
     from tf_trpo.experiment.run import Run
     from tf_trpo.training import TrainingFailedError
 
-    folder = RunFolder(options.resume or options.run_dir or free_run_dir(experiment.env, experiment.run.seed))
-    run = Run(experiment, folder, resume=options.resume is not None)
-    silent = experiment.run.quiet or not source
-    say_source = LambdaCallback(on_train_begin=lambda _: silent or print(source, file=sys.stderr, flush=True))
-    try:
-        trained = run.train([say_source])
-    except (EnvironmentFailedError, TrainingFailedError):
-        # The agent is saved.
-        if run.begun:
-            _say_how_to_resume(run)
-        raise
+    named, free = options.resume or options.run_dir, free_run_folder(experiment.env, experiment.run.seed)
+    with contextlib.nullcontext(RunFolder(named)) if named else free as folder:
+        run = Run(experiment, folder, resume=options.resume is not None)
+        silent = experiment.run.quiet or not source
+        say_source = LambdaCallback(on_train_begin=lambda _: silent or print(source, file=sys.stderr, flush=True))
+        try:
+            trained = run.train([say_source])
+        except (EnvironmentFailedError, TrainingFailedError):
+            # The agent is saved.
+            if run.begun:
+                _say_how_to_resume(run)
+            raise
     if trained.stopped_by is not None:
         _say_how_to_resume(run)
         raise SystemExit(BY_SIGNAL + trained.stopped_by)

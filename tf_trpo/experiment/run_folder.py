@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,16 @@ _PACKAGES = ("tf_trpo", "tensorflow", "keras", "tensorflow-probability", "gymnas
 
 
 class RunFolder:
-    """The paths of a run's files, and methods to read and write some of them."""
+    """The paths of a run's files, and methods to read and write some of them.
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    Args:
+      path: the folder.
+      reserved: the folder was made for this run already (`free_run_folder`).
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, reserved: bool = False) -> None:
         self.path = Path(path)
+        self._reserved = reserved
         self.config = self.path / "config.json"  # every setting, package versions, the platform, the commit
         self.history = self.path / "history.csv"  # one row per iteration
         self.events = self.path / "events.log"  # text: warnings and errors, with times
@@ -41,7 +48,7 @@ class RunFolder:
         path = str(self.path)
         missing = [folder for folder in (self.path, *self.path.parents) if not os.path.lexists(folder)]
         try:
-            self.path.mkdir(parents=True)
+            self.path.mkdir(parents=True, exist_ok=self._reserved)
         except FileExistsError:
             raise self._exists() from None
         except (OSError, ValueError) as error:
@@ -54,7 +61,7 @@ class RunFolder:
 
     def check_new(self) -> None:
         """Raise FileExistsError if the folder exists."""
-        if os.path.lexists(self.path):
+        if os.path.lexists(self.path) and not self._reserved:
             raise self._exists()
 
     def _exists(self) -> FileExistsError:
@@ -140,11 +147,31 @@ def folder_name(environment: str) -> str:
     return environment.replace("/", "-").replace(":", "-")
 
 
-def free_run_dir(environment: str, seed: int) -> Path:
-    """Return the default folder of a run: the first of runs/ENV-SEED, runs/ENV-SEED-2, -3 ... that does not exist."""
+@contextlib.contextmanager
+def free_run_folder(environment: str, seed: int) -> Iterator[RunFolder]:
+    """Reserve the default folder of a run: the first of runs/ENV-SEED, runs/ENV-SEED-2, -3 ... that does not exist.
+
+    It is made at once, so that two runs that start together have two folders, and is removed if it stays empty.
+    """
     first = Path("runs") / f"{folder_name(environment)}-{seed}"
     others = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
-    return next(name for name in itertools.chain([first], others) if not name.exists())
+    made = [] if first.parent.exists() else [first.parent]
+    for path in itertools.chain([first], others):
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError:
+            # Nothing can be written here. `create` says so, after the settings have been checked.
+            yield RunFolder(path)
+            return
+        break
+    try:
+        yield RunFolder(path, reserved=True)
+    finally:
+        for folder in (path, *made):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def commit_of(package: Path) -> str | None:
