@@ -25,7 +25,10 @@ from tf_trpo.training import TRPO, TrainingFailedError
 if TYPE_CHECKING:
     from tf_trpo.experiment.experiment import Experiment
 
-CHANGEABLE = ("total_steps", "export", "workers", "ray_address", "allow_different_workers")
+CHANGEABLE = (
+    *("total_steps", "export", "workers", "ray_address", "allow_different_workers"),
+    *("checkpoint_every", "histogram_every", "video_every", "max_faults"),
+)
 """Settings that may change when a run is resumed, since the steps that were already taken do not depend on them."""
 _CLONE_EPOCHS = 200
 _SHOWN = ("quiet",)

@@ -152,5 +152,5 @@ class Tuning:
         own, other = self.to_json(), {"fixed_settings": [*self.fixed_settings], **other}
         changed = [name for name in own if name not in ("experiment", *_CHANGEABLE) and own[name] != other.get(name)]
         ours, theirs = own["experiment"], other.get("experiment", {})
-        of_runs = {"quiet", "threads"}
+        of_runs = {"quiet", "threads", "workers", "ray_address", "allow_different_workers"}
         return changed + [name for name in sorted({*ours, *theirs} - of_runs) if ours.get(name) != theirs.get(name)]
