@@ -37,6 +37,7 @@ OUT_OF_RANGE = {
     "-0.1 1 nan": "ema_momentum shrink_below",
     "0": "cg_iterations memory_units segment_length clone_epochs shards vine_steps",
     "1": "vine_actions",
+    "1.9 1e6 nan": "memory_span",
     "0 65": "frame_stack",
     "-0.1 nan": "cg_damping",
     "-1e-6 nan": "cg_tolerance",

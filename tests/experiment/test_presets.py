@@ -49,7 +49,7 @@ def other_than_default():
     choices |= {"costs": ("speed", "a:b"), "anchor": None, "anchor_kl": None}
     choices |= {"cg_iterations": 18, "preconditioner_rank": 3}
     choices |= {"curvature_fraction": 0.5, "chunk_size": 100, "fisher_vector_product": "double-backprop"}
-    choices |= {"memory": None, "memory_units": None, "segment_length": None, "burn_in": 0}
+    choices |= {"memory": None, "memory_units": None, "memory_span": None, "segment_length": None, "burn_in": 0}
     # There is a mirror, which is one of single observations.
     choices |= {"frame_stack": 1}
     choices |= {"num_envs": 4, "shards": 2, "workers": 2, "ray_address": "auto", "backend": "sync"}
@@ -189,7 +189,14 @@ def test_a_yaml_file_can_set_everything(tmp_path):
     default, without_memory = Experiment().replace(radius="adaptive").flat(), other_than_default()
     excluded = ("mirror", "preconditioner_rank", "demonstrations", "clone_epochs", "demonstration_weight")
     with_memory = without_memory | {name: default[name] for name in excluded}
-    with_memory |= {"memory": "lstm", "memory_units": 7, "num_steps": 96, "segment_length": 32, "burn_in": 3}
+    with_memory |= {
+        "memory": "lstm",
+        "memory_units": 7,
+        "memory_span": 9.5,
+        "num_steps": 96,
+        "segment_length": 32,
+        "burn_in": 3,
+    }
     with_memory |= {"frame_stack": 4}
     same = set(default)
     for settings in (without_memory, with_memory):

@@ -177,8 +177,9 @@ def test_the_fisher_product_through_time_is_the_dense_hessian_of_the_kl(name, se
 
 
 @pytest.mark.parametrize("kind", ["gru", "lstm"])
-def test_units_have_initial_time_constants_of_2_to_128_rows(kind):
-    memory = Memory(make_cell(kind, 5, 0), F)
+@pytest.mark.parametrize("span", [2.0, 128.0])
+def test_units_have_initial_time_constants_up_to_the_span(kind, span):
+    memory = Memory(make_cell(kind, 5, 0, span=span), F)
     states = tuple(tf.ones_like(part) for part in memory.initial(1))
     _, after = memory.step(tf.zeros([1, F]), tuple(tf.zeros_like(part) for part in states))
     for part in after:
@@ -190,7 +191,7 @@ def test_units_have_initial_time_constants_of_2_to_128_rows(kind):
         cell = memory.cell
         cell.recurrent_kernel.assign(tf.zeros_like(cell.recurrent_kernel))
         _, (kept,) = memory.step(tf.zeros([1, F]), states)
-    np.testing.assert_allclose(1.0 / (1.0 - kept[0]), np.linspace(2, 128, 5), rtol=1e-4)
+    np.testing.assert_allclose(1.0 / (1.0 - kept[0]), np.linspace(span, 1.1, 5), rtol=1e-4)
 
 
 def test_models_with_a_memory_are_saved_and_loaded(policy, tmp_path):

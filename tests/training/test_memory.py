@@ -269,10 +269,18 @@ def test_settings_of_a_memory_are_refused_without_one_and_where_they_do_not_fit(
         PolicySettings(memory_units=3)
     for arguments, message in (
         ({}, "memory_units must be None without a memory"),
-        ({"memory": keras.layers.GRUCell(3)}, "memory_units must be None with the cell <GRUCell.*own number of units"),
+        (
+            {"memory": keras.layers.GRUCell(3)},
+            "memory_units must be None with the cell <GRUCell.*, which is used as it is",
+        ),
         (
             {"memory": "gru", "policy": PolicySettings(memory="gru", memory_units=4)},
             "memory_units: the settings have 4, and 3 is given",
+        ),
+        ({"memory_span": 8.0}, "memory_units must be None without a memory"),
+        (
+            {"memory_span": 8.0, "policy": PolicySettings(memory="gru", memory_span=9.0)},
+            r"memory_span: the settings have 9\.0, and 8\.0 is given",
         ),
         ({"memory": "gru", "policy": PolicySettings(memory="lstm")}, "the settings name lstm, and 'gru' is given"),
     ):

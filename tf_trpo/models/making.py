@@ -13,7 +13,7 @@ from gymnasium.vector import VectorEnv
 
 from tf_trpo.distributions import make_action_distribution
 from tf_trpo.models.encoder import Encoder
-from tf_trpo.models.memory import DEFAULT_UNITS, MemoryKind, like, make_cell
+from tf_trpo.models.memory import DEFAULT_SPAN, DEFAULT_UNITS, MemoryKind, like, make_cell
 from tf_trpo.models.mirror_symmetry import MirroredEncoder, MirrorSymmetry
 from tf_trpo.models.networks import default_network
 from tf_trpo.models.own_network import check_network
@@ -171,25 +171,27 @@ def _cell(
         raise ValueError(f"memory: the settings name {settings.memory}, and {memory!r} is given")
     if isinstance(memory, str):
         require(memory in get_args(MemoryKind), "memory", described(MemoryKind), memory)
-        return make_cell(cast(MemoryKind, memory), settings.memory_units or DEFAULT_UNITS, seed)
+        units, span = settings.memory_units or DEFAULT_UNITS, settings.memory_span or DEFAULT_SPAN
+        return make_cell(cast(MemoryKind, memory), units, seed, span=span)
     return None if memory is None else like(memory, seed)
 
 
-def with_units(
-    settings: PolicySettings, memory: MemoryKind | keras.layers.Layer | None, units: int | None
+def with_memory(
+    settings: PolicySettings, memory: MemoryKind | keras.layers.Layer | None, **given: float | None
 ) -> PolicySettings:
-    """Return settings with the number of units of a memory; None keeps the settings.
+    """Return settings with the memory_units and the memory_span that are given; None keeps the settings.
 
     Raises:
       ValueError: there is no memory, or it is a Keras cell, or the settings have another number.
     """
-    if units is None:
-        return settings
-    if isinstance(memory, keras.layers.Layer):
-        raise ValueError(f"memory_units must be None with the cell {memory!r}, which has its own number of units")
-    if settings.memory_units not in (None, units):
-        raise ValueError(f"memory_units: the settings have {settings.memory_units}, and {units} is given")
-    return dataclasses.replace(settings, memory=settings.memory or memory, memory_units=units)
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for name, value in changes.items():
+        if isinstance(memory, keras.layers.Layer):
+            raise ValueError(f"{name} must be None with the cell {memory!r}, which is used as it is")
+        if getattr(settings, name) not in (None, value):
+            raise ValueError(f"{name}: the settings have {getattr(settings, name)}, and {value} is given")
+    # One replacement at once, because each part is checked with the others.
+    return dataclasses.replace(settings, memory=settings.memory or memory, **changes) if changes else settings
 
 
 def _check_mirror(settings: PolicySettings, mirror: MirrorSymmetry | None) -> None:

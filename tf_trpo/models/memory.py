@@ -17,9 +17,9 @@ from tf_trpo.numerics import Recurrence, merged
 MemoryKind = Literal["gru", "lstm"]
 States: TypeAlias = "tuple[Any, ...]"
 """A memory's states for B environments: arrays [B, ...], for example one [B, units] for a GRU, two for an LSTM."""
-DEFAULT_UNITS = 64
-_LONGEST_SPAN = 128
-"""Initial time constant of the slowest unit, in rows; training can make it longer."""
+DEFAULT_UNITS, DEFAULT_SPAN = 64, 2.0
+_SHORTEST = 1.1
+"""Initial time constant of the fastest unit, in rows."""
 _ROWS = 3
 _MOST_SEEDS = 1000
 
@@ -218,16 +218,18 @@ class Memory(keras.layers.Layer):
         return cls(**{**config, "cell": keras.saving.deserialize_keras_object(config["cell"])})
 
 
-def make_cell(kind: MemoryKind, units: int, seed: int | None) -> keras.layers.Layer:
-    """Make a Keras cell whose units have initial time constants from 2 to 128 rows, evenly spaced.
+def make_cell(kind: MemoryKind, units: int, seed: int | None, *, span: float = DEFAULT_SPAN) -> keras.layers.Layer:
+    """Make a Keras cell whose units have initial time constants from 1.1 rows to `span`, evenly spaced.
 
-    With Keras' default biases, a GRU forgets half of its state in one row, and so loses the gradient from which it
-    could learn to remember longer.
+    A unit whose time constant is t keeps 1 - 1 / t of its state in each row. Slow units keep a cue, and the gradient
+    from which its use is learned. But they also react slowly: the outputs of a memory whose units are mostly slow
+    hardly depend on the present row.
 
     Args:
       kind: kind of the cell.
       units: number of units, >= 1.
       seed: seed of the initial weights.
+      span: initial time constant of the slowest unit, in rows, >= 2; training can change all of them.
 
     Source:
       Tallec and Ollivier (2018), "Can recurrent neural networks warp time?", section 3 (chrono initialisation).
@@ -237,7 +239,8 @@ def make_cell(kind: MemoryKind, units: int, seed: int | None) -> keras.layers.La
         "kernel_initializer": keras.initializers.GlorotUniform(kernel),
         "recurrent_initializer": keras.initializers.Orthogonal(seed=recurrent),
     }
-    keep, others = np.log(np.linspace(1, _LONGEST_SPAN - 1, units)), np.zeros(units)
+    # The gate that keeps 1 - 1 / t is the sigmoid of log(t - 1).
+    keep, others = np.log(np.linspace(span - 1.0, _SHORTEST - 1.0, units)), np.zeros(units)
     if kind == "gru":
         # Two rows, for the inputs and for the states; each has update gate, reset gate, candidate.
         bias = [np.concatenate([keep, others, others]).tolist(), np.zeros(3 * units).tolist()]

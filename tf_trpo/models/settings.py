@@ -55,6 +55,9 @@ class PolicySettings:
     observations of the episode. None: no memory."""
     memory_units: int | None = None
     """Units of the memory, in [1, 8192]; None: 64 if there is a memory."""
+    memory_span: float | None = None
+    """Initial time constant of the memory's slowest unit, in rows, in [2, 100000]: how far back the policy must look.
+    The other units are faster; training can change them. None: 2, for velocities and the like."""
     mirror: bool = False
     """Respect the environment's mirror symmetry in the policy and the value function."""
     anchor: str | None = None
@@ -66,10 +69,11 @@ class PolicySettings:
     def __post_init__(self) -> None:
         require_allowed(self, initial_std="[1e-6, inf)", final_std="[1e-6, inf)")
         require_allowed(self, observation_min_std="[0, inf)", ema_momentum="[0, 1)")
-        require_allowed(self, memory_units=f"[1, {_MOST_UNITS}]")
+        require_allowed(self, memory_units=f"[1, {_MOST_UNITS}]", memory_span="[2, 100000]")
         _check_sizes("hidden_sizes", self.hidden_sizes)
-        if self.memory_units is not None and self.memory is None:
-            raise ValueError("memory_units must be None without a memory: set memory in the same settings")
+        for name in ("memory_units", "memory_span"):
+            if getattr(self, name) is not None and self.memory is None:
+                raise ValueError(f"{name} must be None without a memory: set memory in the same settings")
         if self.memory is not None and self.mirror:
             raise ValueError(
                 "memory and mirror exclude each other, since an observation and its image would need separate "

@@ -15,7 +15,7 @@ from tf_trpo.environments.costs import Cost, cost_labels
 from tf_trpo.environments.making import Wrapper, wrapper_name
 from tf_trpo.environments.vector import Environment
 from tf_trpo.models import MirrorSymmetry
-from tf_trpo.models.making import make_policy, make_value_functions, with_units
+from tf_trpo.models.making import make_policy, make_value_functions, with_memory
 from tf_trpo.models.memory import MemoryKind
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.ranges import check_types, check_whole_numbers
@@ -60,6 +60,7 @@ class TRPO(Imitator):
         value_network: keras.Model | None = None,
         memory: MemoryKind | keras.layers.Layer | None = None,
         memory_units: int | None = None,
+        memory_span: float | None = None,
         mirror: MirrorSymmetry | None = None,
         seed: int | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
@@ -80,6 +81,8 @@ class TRPO(Imitator):
           memory: recurrent memory of policy and value function: "gru", "lstm" or a Keras cell, of which each gets its
             own; by default that of the settings, which is none. See `PolicySettings.memory`.
           memory_units: units of a "gru" or "lstm"; by default those of the settings, which are 64.
+          memory_span: how far back a "gru" or "lstm" looks at first, in rows, >= 2; by default that of the settings,
+            which is 2. See `PolicySettings.memory_span`.
           mirror: a reflection of the environment that policy and value function respect; by default none, or the known
             reflection of a Gymnasium id if the settings have `mirror=True`.
           seed: makes the initial weights reproducible.
@@ -96,7 +99,8 @@ class TRPO(Imitator):
         prepare_gpus()
         check_types(policy=(policy, PolicySettings | None), value=(value, ValueSettings | None))
         check_types(seed=(seed, int | None), costs=(costs, list | tuple))
-        policy, value = with_units(policy or PolicySettings(), memory, memory_units), value or ValueSettings()
+        remembering = {"memory_units": memory_units, "memory_span": memory_span}
+        policy, value = with_memory(policy or PolicySettings(), memory, **remembering), value or ValueSettings()
         both_given = network is not None and value_network is not None
         if both_given and policy.activation != PolicySettings.activation:
             raise ValueError("activation is for the default networks, and both networks are given")
