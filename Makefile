@@ -62,10 +62,13 @@ notebooks: $(INSTALLED_DOCS)  ## execute the notebooks of docs/notebooks and sto
 
 release: $(INSTALLED_DEV)  ## check and test a clean checkout, build its version into dist/, and tag it
 	test -z "$$(git status --porcelain)"
+	! git rev-parse -q --verify refs/tags/v$(VERSION)
 	grep -E "^## $(VERSION), [0-9]{4}-[0-9]{2}-[0-9]{2}$$" CHANGELOG.md
 	.ci/run
+	$(MAKE) test-slow
+	rm -rf dist
 	$(BIN)/python -m build --outdir dist
 	git tag --annotate v$(VERSION) --message "Version $(VERSION)"
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -6,7 +6,12 @@ import importlib
 import sys
 from typing import Any
 
-import tyro
+try:
+    import tyro
+except ImportError:
+    from tf_trpo.extras import not_installed
+
+    raise SystemExit(str(not_installed("tyro"))) from None
 
 COMMANDS = {
     "start": ("start", "Start"),

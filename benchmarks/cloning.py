@@ -102,7 +102,8 @@ class Cloning(Tables):
         if self.target is not None:
             return self.target
         results = read_table(PEERS / "results.csv", RunResult)
-        found = [run.deterministic for run in results if (run.env, run.name) == (env, "sb3-contrib")]
+        wanted = (env, "sb3-contrib", 1_000_000)
+        found = [run.deterministic for run in results if (run.env, run.name, run.steps) == wanted]
         if not found:
             raise ValueError(f"nothing is known of sb3-contrib's TRPO on {env}: give a --target")
         return float(np.mean(found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import SupportsFloat
 
@@ -111,8 +111,8 @@ def read_peers() -> Peers:
     """Read the runs of other programs; empty if there is no table."""
     path = PEERS / "results.csv"
     found: dict[tuple[str, int], dict[str, Sequence[RunResult]]] = {}
-    for (env, name), group in by_settings(read_table(path, RunResult) if path.exists() else []).items():
-        found.setdefault((env, group[0].steps), {})[name] = group
+    for env, name, steps, group in _by_steps(read_table(path, RunResult) if path.exists() else []):
+        found.setdefault((env, steps), {})[name] = group
     return found
 
 
@@ -124,12 +124,11 @@ def summary(results: Sequence[RunResult], peers: Peers | None = None) -> list[di
       peers: runs of other programs, which get a column in rows with the same environment and number of steps.
     """
     rows = []
-    for (env, name), group in by_settings(results).items():
-        steps = group[0].steps
+    for env, name, steps, group in _by_steps(results):
         row = {"environment": env, "settings": name, "steps": _thousands(steps), "seeds": str(len(group))}
         for mode in MODES:
             returns = _returns(group, mode)
-            row[f"{mode}: mean ± std"] = " ± ".join(_numbers(returns.mean(), returns.std()))
+            row[f"{mode}: mean ± std"] = _spread(returns)
             estimate, low, high = _numbers(*interquartile_mean(returns))
             row[f"{mode}: IQM [95%]"] = f"{estimate} [{low}, {high}]"
             (row[f"{mode}: min"],) = _numbers(returns.min())
@@ -155,8 +154,8 @@ def beside(suites: Mapping[str, Sequence[RunResult]], peers: Peers) -> list[dict
     for name, env, group in (*own, *theirs):
         if env in rows:
             modes = (_returns(group, mode) for mode in MODES)
-            means = " / ".join(" ± ".join(_numbers(found.mean(), found.std())[: len(found)]) for found in modes)
-            rows[env][f"{name}, {_thousands(group[0].steps)} steps"] = f"{means} ({len(group)})"
+            means = " / ".join(map(_spread, modes))
+            rows[env][f"{name}, {_thousands(_steps_of(group))} steps"] = f"{means} ({len(group)})"
     return list(rows.values())
 
 
@@ -165,8 +164,8 @@ def crossed(results: Sequence[RunResult]) -> list[dict[str, str]]:
     rows: dict[str, dict[str, str]] = {}
     for (env, name), group in by_settings(results).items():
         modes = (_returns(group, mode) for mode in MODES)
-        cell = " / ".join(" ± ".join(_numbers(returns.mean(), returns.std())) for returns in modes)
-        rows.setdefault(name, {"settings": name})[f"{env}, {_thousands(group[0].steps)} steps"] = cell
+        cell = " / ".join(map(_spread, modes))
+        rows.setdefault(name, {"settings": name})[f"{env}, {_thousands(_steps_of(group))} steps"] = cell
     return [rows[name] for name in sorted(rows)]
 
 
@@ -180,14 +179,34 @@ def with_costs(results: Sequence[RunResult], costs: Sequence[CostResult]) -> lis
             of_cost = sorted((each for each in own if each.cost == cost), key=lambda each: each.seed)
             for mode in MODES:
                 returns = _returns(group, mode)
-                row[f"{mode}: mean ± std"] = " ± ".join(_numbers(returns.mean(), returns.std()))
+                row[f"{mode}: mean ± std"] = _spread(returns)
                 row[f"{mode}: cost {cost} of each seed"] = ", ".join(f"{getattr(each, mode):.1f}" for each in of_cost)
             rows.append(row)
     return rows
 
 
+def _by_steps(results: Sequence[RunResult]) -> Iterator[tuple[str, str, int, list[RunResult]]]:
+    """Yield environment, name, steps and runs of each group of runs that differ in their seeds only."""
+    for (env, name), group in by_settings(results).items():
+        for steps in sorted({result.steps for result in group}):
+            yield env, name, steps, [result for result in group if result.steps == steps]
+
+
+def _steps_of(group: Sequence[RunResult]) -> int:
+    """Return the steps of a group of runs; raise ValueError if they differ, since their returns then say nothing."""
+    steps = {result.steps for result in group}
+    if len(steps) > 1:
+        raise ValueError(f"{group[0].env}, {group[0].name} has runs of {' and '.join(map(str, sorted(steps)))} steps")
+    return steps.pop()
+
+
 def _returns(results: Sequence[RunResult], mode: str) -> np.ndarray:
     return np.array([getattr(result, mode) for result in results])
+
+
+def _spread(returns: np.ndarray) -> str:
+    """Format the mean of the seeds and their sample standard deviation, which one seed does not have."""
+    return " ± ".join(_numbers(returns.mean(), *([returns.std(ddof=1)] if len(returns) > 1 else [])))
 
 
 def _numbers(*values: SupportsFloat) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import warnings
@@ -109,13 +110,15 @@ class Kinds(Tables):
 
     def _train(self, case: Case, seed: int) -> dict[str, float]:
         """Return the mean returns of the first and the last episodes of training, and of the evaluation."""
-        agent = tf_trpo.TRPO.for_env(_made(case), seed=seed, **case.making)
-        agent.compile(TrustRegion(max_kl=case.max_kl), update=case.update)
-        kwargs = case.making if _is_vector(case) else {"num_envs": case.num_envs, **case.making}
-        history = agent.fit(_made(case), case.steps, num_steps=case.num_steps, seed=seed, verbose=0, **kwargs)
+        with contextlib.ExitStack() as opened:
+            agent = tf_trpo.TRPO.for_env(_made(case, opened), seed=seed, **case.making)
+            agent.compile(TrustRegion(max_kl=case.max_kl), update=case.update)
+            kwargs = case.making if _is_vector(case) else {"num_envs": case.num_envs, **case.making}
+            environment = _made(case, opened)
+            history = agent.fit(environment, case.steps, num_steps=case.num_steps, seed=seed, verbose=0, **kwargs)
+            opened.enter_context(warnings.catch_warnings(action="ignore"))
+            evaluation = agent.evaluate(_made(case, opened), self.episodes, **case.making)
         returns = history.history["rollout/ep_rew_mean"]
-        with warnings.catch_warnings(action="ignore"):
-            evaluation = agent.evaluate(_made(case), self.episodes, **case.making)
         return {"first episodes": returns[0], "last 100": returns[-1], "most likely": evaluation["mean_return"]}
 
 
@@ -123,6 +126,9 @@ def _is_vector(case: Case) -> bool:
     return case.environment in (_vector_cartpole, _simple)
 
 
-def _made(case: Case) -> str | Callable[[], gym.Env] | gym.vector.VectorEnv:
-    made: Any = case.environment() if _is_vector(case) else case.environment
-    return made
+def _made(case: Case, opened: contextlib.ExitStack) -> str | Callable[[], gym.Env] | gym.vector.VectorEnv:
+    """Return what makes the case's environments, or a new vector environment, which is closed with the stack."""
+    if not _is_vector(case):
+        return case.environment
+    made: Any = case.environment
+    return opened.enter_context(contextlib.closing(made()))

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import dataclasses
-import fcntl
 import json
 import multiprocessing
 import shutil
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import tf_trpo
 from benchmarks.documents import RESULTS, summary
 from benchmarks.report import print_tables
-from benchmarks.runs import MODES, Run, read_suite, suite_name, suite_run
+from benchmarks.runs import MODES, Run, locked, read_suite, suite_name, suite_run
 from benchmarks.tables import update_table
 from tf_trpo.files import write_whole
 
@@ -61,7 +59,7 @@ class Learn:
             for seed in entry.seeds(self.first_seed, self.seeds)
         ]
         failures = []
-        with _locked(self.runs_dir / name):
+        with locked(self.runs_dir / name):
             finished = [run for run in runs if _is_finished(run, self.episodes)]
             _write_rows(self.results_dir / name, finished)
             missing = [run for run in runs if run not in finished]
@@ -89,15 +87,6 @@ def _is_finished(run: Run, episodes: int) -> bool:
     if any(evaluation["episodes"] != episodes for evaluation in run.evaluations().values()):
         raise ValueError(f"{run.path} was not evaluated over {episodes} episodes")
     return True
-
-
-@contextlib.contextmanager
-def _locked(runs_dir: Path) -> Iterator[None]:
-    """Lock a folder of runs against a second process, which would delete unfinished runs of this one."""
-    runs_dir.mkdir(parents=True, exist_ok=True)
-    with open(runs_dir / ".lock", "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
 
 
 def _train_all(runs: Sequence[Run], jobs: int, episodes: int) -> Generator[tuple[Run, Exception | None]]:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from benchmarks.documents import RESULTS
 from benchmarks.peer import run_training
-from benchmarks.runs import Entry, read_suite, suite_name
+from benchmarks.runs import Entry, locked, read_suite, suite_name
 from benchmarks.tables import RunResult, read_table, update_table
 
 Algorithm = Literal["TRPO", "PPO", "RecurrentPPO"]
@@ -58,7 +58,10 @@ class Peers:
           RuntimeError: a run failed; the other runs are trained nevertheless.
         """
         path = self.results_dir / suite_name(self.suite) / "peers.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.parent):
+            self._train_into(path)
+
+    def _train_into(self, path: Path) -> None:
         rows = read_table(path, RunResult) if path.exists() else []
         known = {(row.env, row.name, row.seed, row.steps) for row in rows}
         missing = [job for job in self._jobs() if (job.env, job.name, job.seed, job.steps) not in known]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -167,3 +169,19 @@ def _entry(env: str, name: str, settings: dict[str, Any]) -> Entry:
     if "/" in name or ".." in (name, *env.split("/")) or env.startswith("/"):
         raise ValueError(f"{env}/{name} would lie outside of the folder of runs")
     return Entry(env, name, settings, settings.pop("seed", 0), settings.pop("seeds", _SEED_COUNT))
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Lock a folder against a second process, whose runs and rows this one would replace.
+
+    Raises:
+      RuntimeError: another process has locked it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(f"another process trains runs into {folder}") from None
+        yield

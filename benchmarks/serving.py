@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.timing import Measured, Measurement, Table
+from benchmarks.timing import Measured, Table, Tables
 from benchmarks.workloads import Job, make_agent
 from tf_trpo.serving.local_policy import LocalPolicy
 
@@ -30,10 +30,11 @@ _START_SECONDS = 120
 
 
 @dataclasses.dataclass(frozen=True)
-class Serve(Measurement):
+class Serve(Tables):
     """Measure requests per second and latency of the REST server with and without batching, one observation each."""
 
     repeats: int = 3
+    """Turns of each measurement; the median is reported."""
     model: Path | None = None
     """Folder of an exported model; by default an untrained policy for HalfCheetah-v5's spaces."""
     clients: tuple[int, ...] = (1, 8, 64)
@@ -100,20 +101,27 @@ def running_server(model: Path, batching: bool, *, max_waiting: int) -> Iterator
     command = [sys.executable, "-m", "tf_trpo", "serve", str(model), "--port", "0", "--max-waiting", str(max_waiting)]
     command.append("--batching" if batching else "--no-batching")
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=quiet) as process:
-        assert process.stderr is not None
+    # A file and not a pipe, which would fill up and block the server.
+    with (
+        tempfile.NamedTemporaryFile("r") as said,
+        open(said.name, "w") as output,
+        subprocess.Popen(command, stderr=output, env=quiet) as process,
+    ):
         try:
-            said = []
-            for line in process.stderr:
-                said.append(line)
-                found = re.search(r"at http://[\d.]+:(\d+)(/v1/models/\S+)", line)
-                if found:
-                    yield ServerAddress(int(found[1]), found[2])
-                    return
-            raise subprocess.CalledProcessError(process.wait(), command, stderr="".join(said))
+            deadline = time.monotonic() + _START_SECONDS
+            while not (found := re.search(r"at http://[\d.]+:(\d+)(/v1/models/\S+)", Path(said.name).read_text())):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise subprocess.CalledProcessError(
+                        process.poll() or 1, command, stderr=Path(said.name).read_text()
+                    )
+                time.sleep(0.05)
+            yield ServerAddress(int(found[1]), found[2])
         finally:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=_START_SECONDS)
+            try:
+                process.wait(timeout=_START_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def load(server: ServerAddress, observation: Any, clients: int, seconds: float) -> Load:

@@ -66,16 +66,19 @@ class Start(Measurement):
     def _commands(self, folder: Path) -> Mapping[str, list[str]]:
         known = {"env": self.env, "steps": self.steps, "path": str(folder / "sb3.zip")}
         train = [sys.executable, "-m", "tf_trpo", "train", "--env", self.env, "--total-steps", str(self.steps)]
-        train += ["--run-dir", str(folder / "run"), "--quiet"]
+        train += ["--run-dir", str(folder / "run"), "--quiet", "--threads", str(self.threads)]
+        threads = f"from tf_trpo.experiment.settings import use_threads; use_threads({self.threads}); "
+        ours = (threads if self.threads else "") + _OURS
+        peers = f"import torch; torch.set_num_threads({self.threads}); " + _SB3 if self.threads else _SB3
         commands = {
-            "first update": [sys.executable, "-c", _OURS.format(**known)],
-            _WITHIN: [sys.executable, "-c", _OURS.format(**known) + _AGAIN.format(**known)],
+            "first update": [sys.executable, "-c", ours.format(**known)],
+            _WITHIN: [sys.executable, "-c", ours.format(**known) + _AGAIN.format(**known)],
             "train": train,
             "train, after another run": train,
         }
         if self.against_sb3 is not None:
-            commands["sb3: first update"] = [str(self.against_sb3), "-c", _SB3.format(**known)]
-            code = _SB3.format(**known) + _SB3_AND_MORE.format(**known)
+            commands["sb3: first update"] = [str(self.against_sb3), "-c", peers.format(**known)]
+            code = peers.format(**known) + _SB3_AND_MORE.format(**known)
             commands["sb3: train, evaluated and saved"] = [str(self.against_sb3), "-c", code]
         return commands
 

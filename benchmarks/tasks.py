@@ -75,7 +75,7 @@ class Match(gym.Env):
 
 
 class Recall(gym.Env):
-    """Name in the last step the cue, out of four, that the first observation showed.
+    """The first observation shows one of four cues; in the last step, the action must name it.
 
     The best return is 1, and chance gives 0.25. All observations in between are equal.
 

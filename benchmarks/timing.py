@@ -64,7 +64,7 @@ class Measurement(Tables):
     """Options of all commands that measure speed; nothing else should run on the machine."""
 
     repeats: int = 5
-    """Turns of each measurement, each with two calls that count; the median is reported."""
+    """Turns of each measurement; the median is reported. Calls of less than a whole training count twice a turn."""
     threads: int = 0
     """Number of threads, of the peer too; 0 for all cores."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any, NamedTuple
 
@@ -61,7 +62,8 @@ class Vine(Tables):
         agent = TRPO.for_env(env, seed=self.seed)
         agent.compile(update=tf_trpo.training.UpdateSettings(gamma=GAMMA))
         agent.fit(env, train_steps, num_envs=4, num_steps=512, seed=self.seed, verbose=0)
-        played = Player(agent, env, self).played()
+        with contextlib.closing(Player(agent, env, self)) as player:
+            played = player.played()
         common = played["common noise"]
         usual = gradients_of(common, _gae(common, 0.95)[..., None])
         rng = np.random.default_rng(self.seed)
@@ -112,12 +114,17 @@ class Player:
 
     def __init__(self, agent: TRPO, env: Environment, settings: Vine) -> None:
         self._settings, self._agent = settings, agent
-        self._env: gym.Env = make_vector_environment(env, 1).envs[0]  # type: ignore[attr-defined]
+        self._environments = make_vector_environment(env, 1)
+        self._env: gym.Env = self._environments.envs[0]  # type: ignore[attr-defined]
         check_restorable(self._env)
         self._actor = make_actor(agent.policy, 1)
         self._rng = np.random.default_rng(settings.seed)
         self._at = Restorable(self._env)
         self._unit = 1.0 / float(agent.return_scale(tf.constant(1.0)))
+
+    def close(self) -> None:
+        """Close the environment."""
+        self._environments.close()
 
     def played(self) -> dict[str, Played]:
         """Return the paths of each kind of branches; the first path of a state and repetition is `horizon` steps long.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 EXTRAS = {
-    **dict.fromkeys(("matplotlib", "jinja2"), "figures"),
+    **dict.fromkeys(("matplotlib", "jinja2", "tyro"), "figures"),
     **dict.fromkeys(("orjson", "uvicorn"), "serve"),
     **dict.fromkeys(("imageio", "pygame"), "play"),
     "envpool": "envpool",

@@ -6,7 +6,12 @@ import dataclasses
 import importlib
 from pathlib import Path
 
-import tyro
+try:
+    import tyro
+except ImportError:
+    from tf_trpo.extras import not_installed
+
+    raise SystemExit(str(not_installed("tyro"))) from None
 
 from examples.lecture.figures import FIGURES
 from tf_trpo.figures.style import styled, write

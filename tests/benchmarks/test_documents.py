@@ -35,24 +35,31 @@ def rows_of(suite):
     return summary(read_table(Path("docs") / "results" / suite / "results.csv", RunResult), read_peers())
 
 
+def test_runs_of_different_lengths_have_no_common_row():
+    runs = [run("E-v1", "a", 0, 1.0, 1.0), run("E-v1", "a", 1, 1.0, 1.0, 600_000)]
+    assert [(row["steps"], row["seeds"]) for row in summary(runs)] == [("300k", "1"), ("600k", "1")]
+    with pytest.raises(ValueError, match="E-v1, a has runs of 300000 and 600000 steps"):
+        crossed(runs)
+
+
 def test_a_row_has_the_statistics_over_seeds():
     rows = rows_of("s")
     found = [(row["environment"], row["settings"], row["steps"], row["seeds"]) for row in rows]
     assert found == [("B-v0", "a", "2.5M", "1"), ("B-v0", "b", "2.5M", "1"), ("E-v1", "a", "300k", "4")]
     deterministic = np.array([values[0] for values in RETURNS.values()])
-    assert rows[2]["deterministic: mean ± std"] == f"{deterministic.mean():.1f} ± {deterministic.std():.1f}"
+    assert rows[2]["deterministic: mean ± std"] == f"{deterministic.mean():.1f} ± {deterministic.std(ddof=1):.1f}"
     middle = stats.trim_mean(deterministic, 0.25)
     estimate, low, high = rows[2]["deterministic: IQM [95%]"].replace("[", "").rstrip("]").replace(",", "").split()
     assert float(estimate) == middle
     assert float(low) <= middle <= float(high) != float(low)
     assert (rows[2]["deterministic: min"], rows[2]["stochastic: min"]) == ("1.0", "-1000")
-    assert rows[2]["stochastic: mean ± std"] == "-228 ± 446"
+    assert rows[2]["stochastic: mean ± std"] == "-228 ± 515"
 
 
 def test_numbers_of_a_cell_have_equal_decimals_and_zero_has_no_sign():
     one, other = crossed(read_table(Path("docs/results/s/results.csv"), RunResult))
-    assert (one["B-v0, 2.5M steps"], one["E-v1, 300k steps"]) == ("0.0 ± 0.0 / 0.0 ± 0.0", "27.2 ± 42.0 / -228 ± 446")
-    assert (other["settings"], other["B-v0, 2.5M steps"]) == ("b", "7.2 ± 0.0 / 100 ± 0")
+    assert (one["B-v0, 2.5M steps"], one["E-v1, 300k steps"]) == ("0.0 / 0.0", "27.2 ± 48.5 / -228 ± 515")
+    assert (other["settings"], other["B-v0, 2.5M steps"]) == ("b", "7.2 / 100")
     assert rows_of("s")[1]["stochastic: IQM [95%]"] == "100 [100, 100]"
 
 
@@ -63,7 +70,7 @@ def test_costs_stand_beside_returns(tables):
         "| environment | settings | seeds | deterministic: mean ± std | deterministic: cost speed of each seed "
         "| stochastic: mean ± std | stochastic: cost speed of each seed |",
         "|---|---|---|---|---|---|---|",
-        "| E-v1 | a | 4 | 27.2 ± 42.0 | 0.0, 0.5, 1.0, 1.5 | -228 ± 446 | 0.0, 10.0, 20.0, 30.0 |",
+        "| E-v1 | a | 4 | 27.2 ± 48.5 | 0.0, 0.5, 1.0, 1.5 | -228 ± 515 | 0.0, 10.0, 20.0, 30.0 |",
     ]
     begin, end = "<!-- results: s costs -->", "<!-- end of results -->"
     assert refreshed(f"{begin}\n{end}") == f"{begin}\n\n{table_of('s', 'costs')}\n\n{end}"
@@ -80,7 +87,7 @@ def test_two_suites_stand_beside_each_other_with_the_environments_of_the_first()
     assert table_of("t", "beside s").splitlines() == [
         "| environment | t, 300k steps | s, 300k steps | peer, 300k steps |",
         "|---|---|---|---|",
-        "| E-v1 | 5.0 / 6.0 (1) | 27.2 ± 42.0 / -228 ± 446 (4) | 3.5 ± 0.5 / 4.0 ± 0.0 (2) |",
+        "| E-v1 | 5.0 / 6.0 (1) | 27.2 ± 48.5 / -228 ± 515 (4) | 3.5 ± 0.7 / 4.0 ± 0.0 (2) |",
     ]
     begin, end = "<!-- results: t beside s -->", "<!-- end of results -->"
     assert refreshed(f"{begin}\n{end}") == f"{begin}\n\n{table_of('t', 'beside s')}\n\n{end}"

@@ -119,7 +119,7 @@ def test_a_second_call_at_the_same_time_is_refused_by_the_lock(entry):
     RUNS.parent.mkdir(parents=True)
     with open(RUNS.parent / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(BlockingIOError):
+        with pytest.raises(RuntimeError):
             Learn(suite="tiny.yaml").run()
 
 

@@ -49,7 +49,8 @@ def files(run):
     """Return the weights, figures and evaluation in a run's files, without times."""
     history = read_history(run / "history.csv")
     agent = tf_trpo.load(run / "agent.keras")
-    figures = {name: column for name, column in history.items() if not name.startswith("time/")}
+    # As Python's numbers: an array's text has few digits, and leaves out the middle of long ones.
+    figures = {name: column.tolist() for name, column in history.items() if not name.startswith("time/")}
     return [weight.tobytes() for weight in agent.get_weights()], figures, (run / "evaluation.json").read_text()
 
 

@@ -122,21 +122,22 @@ class InItsProcess(Scripted):
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "message"),
+    ("behaviour", "timeout", "message"),
     [
-        ("raise when made", "^environment [01] cannot be made: ConnectionError: no server$"),
-        ("hang when made", "^environments 0, 1 took more than 1 seconds$"),
+        ("raise when made", 60.0, "^environment [01] cannot be made: ConnectionError: no server$"),
+        ("hang when made", 1.0, "^environments 0, 1 took more than 1 seconds$"),
     ],
 )
-def test_an_environment_that_cannot_be_made_in_its_process_is_a_failure(behaviour, message):
+def test_an_environment_that_cannot_be_made_in_its_process_is_a_failure(behaviour, timeout, message):
     with pytest.raises(EnvironmentFailedError, match=message):
-        make_vector_environment(lambda: InItsProcess(behaviour), 2, backend="async", timeout=1.0)
+        make_vector_environment(lambda: InItsProcess(behaviour), 2, backend="async", timeout=timeout)
     assert not multiprocessing.active_children()
 
 
 def test_an_environment_that_does_not_close_is_killed():
-    environments = make_vector_environment(lambda: InItsProcess("hang when closed"), 2, backend="async", timeout=1.0)
+    environments = make_vector_environment(lambda: InItsProcess("hang when closed"), 2, backend="async", timeout=60.0)
     environments.reset(seed=0)
+    environments._timeout = 1.0
     close(environments)
 
 
@@ -172,7 +173,8 @@ def test_the_time_limit_of_a_replay_grows_with_its_steps():
             time.sleep(0.3)
             return super().step(action)
 
-    environments = make_vector_environment(lambda: Slow("none"), 2, backend="async", timeout=1.0)
+    environments = make_vector_environment(lambda: Slow("none"), 2, backend="async", timeout=60.0)
+    environments._timeout = 1.0
     actions = np.zeros(4, np.int64)
     np.testing.assert_array_equal(
         replay_episodes(environments, [1, 2], [(0, actions), (0, actions[:1])]), np.full([2, 2], 0.5)

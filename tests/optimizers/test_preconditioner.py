@@ -88,7 +88,7 @@ def test_more_outputs_than_columns_are_mixed_at_random():
 
 
 def other_network():
-    """A network whose weights, but those of one layer, are none of which the preconditioner knows outer products."""
+    """A network of which the preconditioner knows the outer products of one layer only."""
     inputs, twice = keras.Input((3,)), keras.layers.Dense(3, "tanh")
     column = keras.layers.Reshape((3, 1))(inputs)
     features = [

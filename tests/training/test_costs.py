@@ -106,8 +106,10 @@ def test_estimates_of_costs_equal_those_of_naive_loops_in_the_costs_own_units():
 
     learner.prepare = noting
     tf.config.run_functions_eagerly(True)
-    agent.fit(Drift, 60, callbacks=kept, **FIT)
-    tf.config.run_functions_eagerly(False)
+    try:
+        agent.fit(Drift, 60, callbacks=kept, **FIT)
+    finally:
+        tf.config.run_functions_eagerly(False)
     [(rollout, totals, prepared, values, units)] = given
     [rollout] = kept.rollouts
     assert rollout.valid.sum() < rollout.valid.size

@@ -181,7 +181,7 @@ FAULTS = {
 def agents(make_agent):
     """Two agents; the update of the first one has all faults.
 
-    The statistics of a sound rollout move in spite of a fault, and the first layer would take that in.
+    The statistics of a sound rollout move in spite of a fault, and the first layer would absorb the change.
     """
     agent, other = (make_agent(Faulty, seed=seed, policy={"function_preserving": False}) for seed in (0, 1))
     fault().assign("none")

@@ -1,7 +1,6 @@
 """Three whole updates against figures on record: what a change for speed must leave as it is.
 
-The record is written by `python tests/training/test_golden_iteration.py`; that the figures are right is
-for the other tests to say.
+The record is written by `python tests/training/test_golden_iteration.py`. Other tests check that the figures are right.
 """
 
 import json
@@ -80,7 +79,7 @@ def make_learner(kind, *optimizers, jit_compile=False, **settings):
         ValueFunction(Encoder((SIZE,), 1, network=mlp((SIZE,), (16, 16)), function_preserving=False))
     )
     optimizers[1].build(value_function.trainable_variables)
-    # One minibatch an epoch: the order of its samples is of no account.
+    # One minibatch an epoch: the order of its samples does not matter.
     settings = UpdateSettings(value_epochs=5, value_minibatch_size=T * B, **settings)
     critic = Critic(value_function, RunningReturnScale(), optimizers[1])
     return Learner(policy, [critic], optimizers[0], settings, jit_compile=jit_compile)
@@ -139,8 +138,10 @@ def test_a_compiled_update_fits_the_value_function_first_if_told_to(jit_compile)
         compiled = jit_compile and not eagerly
         learner = make_learner("categorical", *optimizers, jit_compile=compiled, value_function_first=first)
         tf.config.run_functions_eagerly(eagerly)
-        [figures] = updates_of(learner, 1)
-        tf.config.run_functions_eagerly(False)
+        try:
+            [figures] = updates_of(learner, 1)
+        finally:
+            tf.config.run_functions_eagerly(False)
         return figures["policy"]
 
     expected = policy_of(True, eagerly=True)

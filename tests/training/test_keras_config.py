@@ -1,7 +1,6 @@
 """What an agent's config.json may name: all else is refused in one line, with nothing imported, run or allocated."""
 
 import json
-import time
 
 import gymnasium as gym
 import keras
@@ -139,9 +138,7 @@ def test_arrays_that_are_no_weights_are_refused_before_they_are_allocated(layers
     """Such a file of 53 kB would make Keras take 9 GB."""
     nodes = [node("keras.layers", name, config) for name, config in layers]
     path = stranger(layers=lambda layers: layers.extend(nodes))
-    began = time.monotonic()
     assert reason in refusal(path)
-    assert time.monotonic() - began < 5
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def test_a_value_function_that_comes_first_gives_the_policy_its_advantages(
     if normalize_advantages:
         expected = (expected - expected.mean()) / expected.std()
     np.testing.assert_allclose(update.batch.advantages.numpy().reshape(T, B)[valid], expected, rtol=1e-3, atol=1e-3)
-    # What is explained is by the value function that collected, as ever.
+    # The explained variance is that of the value function before the fit.
     targets = advantages_by_loop(rollout, rewards, before, 0.9, 0.7) + before[:-1]
     explained = 1 - (targets - before[:-1])[valid].var() / targets[valid].var()
     assert metrics["train/explained_variance"] == pytest.approx(explained, rel=1e-3)
@@ -242,7 +242,7 @@ def test_rewards_are_scaled_by_the_std_of_all_returns_so_far_and_not_centred(rol
 @pytest.mark.parametrize(("value_target", "target_lambda"), [("lambda-return", 0.6), ("reward-to-go", 1.0)])
 def test_the_value_function_is_fitted_to_its_targets(rollout, value_target, target_lambda):
     gamma = 0.9
-    # What the policy's advantages are cut at is nothing to the value function.
+    # advantage_clip does not affect the value function.
     settings = {"value_target": value_target, "advantage_clip": 1.2, "normalize_rewards": False}
     update = Update(gamma=gamma, gae_lambda=0.6, **settings)
     values = values_of(update, rollout)

@@ -44,7 +44,7 @@ def fit(agent, environment=Clock, restart_every=5, iterations=9):
 
 
 # By restart_every, for each environment: the iterations, of the first nine, before which it is restarted.
-# By 5, an episode of the last environment has just ended then, and leaves no empty row.
+# With 5, an episode of the last environment has just ended when it is restarted, so there is no empty row.
 TURNS = {
     0: ((), (), (), ()),
     2: ((2, 4, 6, 8), (2, 4, 6, 8), (1, 3, 5, 7), (1, 3, 5, 7)),

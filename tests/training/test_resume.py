@@ -269,6 +269,6 @@ def test_a_complete_fit_has_nothing_left_to_do_and_what_changes_no_more_than_rou
 ):
     direction = NaturalDirection(fisher_vector_product="double-backprop")
     agent = make_agent("CartPole-v1", dataclasses.replace(CART, direction=direction), chunk_size=10)
-    # A class, too, is compared with nothing: only ids are names.
+    # Functions are not compared either: only ids are.
     assert agent.fit(lambda: gym.make("CartPole-v1"), 100, resume_from=written, **FIT).epoch == []
     assert int(agent.env_steps) >= 100

@@ -15,8 +15,8 @@ MAX_KL = 0.02
 class Audit(keras.callbacks.Callback):
     """Keeps what an update was given and what it left, and computes the KL between the two from the weights alone.
 
-    Where the first layer takes in what new statistics change, the policy that is left sees by those: it is the one that
-    acts next.
+    If the first layer absorbs the change of the statistics, the policy after the update is evaluated with the new ones,
+    because it acts next.
     """
 
     def __init__(self):

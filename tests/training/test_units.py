@@ -99,7 +99,7 @@ def usual_return():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("low", "high"), [(0, 1), (-200, 200), (0, 1000), (-0.01, 0.01), (990, 1000), (5, 35)])
+@pytest.mark.parametrize(("low", "high"), [(-0.01, 0.01), (990, 1000)])
 def test_every_range_of_actions_is_learned_as_well(low, high, usual_return):
     assert usual_return > -1.0
     assert _learned(low=low, high=high) == pytest.approx(usual_return, rel=0.1)
