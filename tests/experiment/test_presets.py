@@ -113,7 +113,7 @@ def test_a_bundled_preset_is_chosen_by_environment_and_sets_only_settings_of_the
     shared, differences = bundled(name)
     assert differences
     # Each preset has one of these settings, which other algorithms do not have.
-    every = differences.keys() & {"LunarLander-v3", "Pendulum-v1", "Swimmer-v5"}
+    every = differences.keys() & {"LunarLanderContinuous-v3", "Pendulum-v1", "Swimmer-v5"}
     for env, algorithm in [*((env, "trpo") for env in differences), *itertools.product(every, ALGORITHMS)]:
         used = used_by(algorithm, shared | differences[env])
         used = {setting: tuple(value) if isinstance(value, list) else value for setting, value in used.items()}

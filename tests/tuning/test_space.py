@@ -137,7 +137,7 @@ def test_the_default_space_can_be_searched_and_has_the_default_settings(algorith
     assert {"gamma", "gae_lambda", "num_steps", "value_epochs"} <= space.keys()
 
 
-@pytest.mark.parametrize("preset", ["Humanoid-v5", "Pendulum-v1", "LunarLander-v3"])
+@pytest.mark.parametrize("preset", ["Humanoid-v5", "Pendulum-v1", "LunarLanderContinuous-v3"])
 def test_the_default_space_lies_around_a_preset(preset):
     experiment = Experiment.from_preset(preset)
     space = default_space(experiment)
