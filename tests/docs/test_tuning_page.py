@@ -34,7 +34,6 @@ def test_the_space_can_be_searched(tmp_path):
 
 def test_the_example_is_python():
     [example] = re.findall(r"```python slow\n(.*?)```", PAGE, re.S)
-    compile(example, "tuning.md", "exec")
     [call] = re.findall(r"tuning = Tuning\(.+\)", example)
     names = {"experiment": Experiment("Pendulum-v1")}
     exec(f"from tf_trpo.tuning import Choice, Range, Tuning\n{call}", names)

@@ -93,7 +93,10 @@ def test_the_best_settings_are_a_preset(tiny, returning, tmp_path):
         ("Pendulum-v1", {}),
         ("Humanoid-v5", {"radius": "adaptive", "max_kl": 0.01}),
         ("Hopper-v5", {"algorithm": "kl-penalty"}),
-        ("LunarLanderContinuous-v3", {"env_kwargs": {"gravity": -9.0}, "wrapper": ["gymnasium.wrappers:FlattenObservation"]}),
+        (
+            "LunarLanderContinuous-v3",
+            {"env_kwargs": {"gravity": -9.0}, "wrapper": ["gymnasium.wrappers:FlattenObservation"]},
+        ),
     ],
 )
 def test_a_preset_determines_the_whole_experiment(name, changes, tmp_path):
