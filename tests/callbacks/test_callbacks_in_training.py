@@ -4,6 +4,8 @@ import contextlib
 import csv
 import io
 import itertools
+import os
+import signal
 from types import SimpleNamespace
 
 import gymnasium as gym
@@ -14,7 +16,7 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
-from tf_trpo.callbacks import Checkpoint, Evaluate, HistoryCSV, Progress, TensorBoard
+from tf_trpo.callbacks import Checkpoint, Evaluate, HistoryCSV, Progress, StopOnSignal, TensorBoard
 from tf_trpo.figures.charts import CHARTS, FIGURES
 
 ITERATIONS = 4
@@ -204,19 +206,32 @@ def test_callbacks_are_released_after_the_last_has_ended_even_if_one_fails(train
     assert calls == ["first ends", "second ends", "second is released", "first is released"]
 
 
-def test_a_training_that_is_stopped_has_its_checkpoint_before_other_callbacks_end(small_agent, tmp_path):
+def test_an_interrupted_training_has_its_checkpoint_before_other_callbacks_end(small_agent, tmp_path):
     found = []
 
     class Stops(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            self.model.stop_training = epoch == 1
+            if epoch == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
 
         def on_train_end(self, logs=None):
             found.extend(path.name for path in tmp_path.iterdir())
 
     agent = small_agent(cartpole)
-    agent.fit(cartpole, 240, callbacks=[Stops(), Checkpoint(tmp_path, None)], verbose=0, **SIZES)
+    agent.fit(cartpole, 240, callbacks=[Stops(), StopOnSignal(), Checkpoint(tmp_path, None)], verbose=0, **SIZES)
     assert found == [f"steps-{int(agent.env_steps):012d}.ckpt"]
+
+
+def test_the_checkpoint_of_a_training_that_is_stopped_has_the_weights_that_early_stopping_restores(
+    small_agent, tmp_path
+):
+    agent = small_agent(cartpole)
+    early = keras.callbacks.EarlyStopping("time/iterations", mode="min", patience=1, restore_best_weights=True)
+    agent.fit(cartpole, 240, callbacks=[early, Checkpoint(tmp_path, None)], verbose=0, **SIZES)
+    other = small_agent(cartpole)
+    other.fit(cartpole, int(agent.env_steps), resume_from=tmp_path, verbose=0, **SIZES)
+    for one, another in zip(agent.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, another)
 
 
 class Interrupted(keras.callbacks.Callback):

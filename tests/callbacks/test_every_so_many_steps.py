@@ -14,6 +14,7 @@ class StandIn:
         self.env_steps = tf.Variable(steps, dtype=tf.int64)
         self.evaluated, self.saved, self.checked = [], [], []
         self.full = self.stop_training = False
+        self.rollout = None
 
     def evaluate(self, environment, **kwargs):
         self.evaluated.append((environment, kwargs))
@@ -23,11 +24,11 @@ class StandIn:
     def check_directory(self, directory):
         self.checked.append((str(directory), int(self.env_steps)))
 
-    def save_checkpoint(self, directory, *, keep, after_failure):
+    def save_checkpoint(self, directory, *, keep, overwrite):
         if self.full:
             raise OSError("full")
         self.saved.append((str(directory), int(self.env_steps), keep))
-        self.failed = after_failure
+        self.overwritten = overwrite
 
 
 def run(callback, start, *step_counts):
@@ -101,7 +102,8 @@ def test_a_write_that_failed_is_tried_again_when_training_fails():
     stand_in.full = False
     callback.save_on_failure()
     assert stand_in.saved == [("d", 10, 2)]
-    assert stand_in.failed
+    # The rollout failed, so there is none.
+    assert stand_in.overwritten
 
 
 @pytest.mark.parametrize(

@@ -18,16 +18,32 @@ def handlers():
 def test_the_first_signal_ends_training_after_the_iteration_and_the_second_immediately(number, capsys):
     before, callback, model = handlers(), StopOnSignal(), SimpleNamespace(stop_training=False)
     callback.set_model(model)
+    callback.set_params({})
     callback.on_train_begin()
     os.kill(os.getpid(), number)
     assert (callback.received, model.stop_training) == (number, False)
     assert f"{number.name}: finishing the iteration" in capsys.readouterr().err
     callback.on_epoch_end(0)
     assert model.stop_training
+    assert callback.params == {"interrupted": True}
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), number)
     callback.release()
     assert handlers() == before
+
+
+def test_the_last_signal_is_the_one_received():
+    callback = StopOnSignal()
+    callback.set_model(SimpleNamespace(stop_training=False))
+    callback.set_params({})
+    callback.on_train_begin()
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        callback.release()
+    assert callback.received == signal.SIGTERM
 
 
 def test_in_another_thread_there_are_no_handlers_and_no_error():

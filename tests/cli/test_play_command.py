@@ -229,7 +229,7 @@ def test_refusals(model, exported_with, tmp_path, refused):
     folder.mkdir()
     cases = {
         "the following arguments are required: model": [],
-        "model (name it before --wrapper, which take": ["--wrapper", "a:B", model],
+        "model (name it before --wrapper, which takes all that follows)": ["--wrapper", "a:B", model],
         "does not say which environment its model is for": ["http://localhost:1/v1/models/x"],
         "is not the URL of a model": ["http://localhost:1/other", "--env", "CartPole-v1"],
         "Connection refused": ["http://127.0.0.1:1/v1/models/x", "--env", "CartPole-v1"],

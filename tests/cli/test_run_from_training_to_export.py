@@ -409,6 +409,16 @@ def test_the_default_folder_is_the_first_one_that_does_not_exist(tmp_path, monke
     assert [str(path) for path in Path("runs").iterdir()] == names[1:2]
 
 
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("nowhere"), lambda path: path.touch()])
+def test_where_no_default_folder_can_be_made_training_says_so(make, small, tmp_path, monkeypatch, refused):
+    monkeypatch.chdir(tmp_path)
+    make(Path("runs"))
+    with free_run_folder("E-v0", 7) as folder:
+        assert str(folder.path) == "runs/E-v0-7"
+        with pytest.raises(OSError, match="run folder"):
+            folder.create({})
+
+
 def test_a_training_that_is_ended_immediately_saves_the_agent(finished, tmp_path):
     class CtrlC(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

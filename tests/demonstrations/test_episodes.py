@@ -42,6 +42,7 @@ def test_the_rollout_has_the_episodes_in_order_each_followed_by_a_row_that_is_no
     ("space", "good", "bad"),
     [
         (gym.spaces.Discrete(2, start=5), [5, 6], [4, 5]),
+        (gym.spaces.Discrete(2, start=5), [5, 6], [5.0, 5.5]),
         (gym.spaces.MultiDiscrete([2, 3], start=[0, 7]), [[1, 9], [0, 7]], [[1, 9], [0, 6]]),
         (gym.spaces.MultiBinary(2), [[1, 0], [1, 1]], [[1, 0], [2, 1]]),
         (gym.spaces.Box(0, 3, (1,), np.int32), [[0], [3]], [[0], [4]]),

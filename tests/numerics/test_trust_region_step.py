@@ -45,6 +45,10 @@ def test_the_length_is_inverse_to_the_direction_in_float32(scale):
     np.testing.assert_allclose(length * scale, np.sqrt(2 * 0.01 / (1e-3 * 25)), rtol=1e-5)
 
 
+def test_a_length_that_float32_cannot_hold_is_0():
+    assert step_length_for_kl(tf.constant([2e-38, 0.0]), tf.zeros([2]), 0.1, damping=1e-3) == 0.0
+
+
 def test_damping_does_not_change_a_positive_curvature():
     vectors = tf.constant([3.0, 4.0]), tf.constant([0.5, 0.5])
     assert step_length_for_kl(*vectors, 0.01, damping=5.0) == step_length_for_kl(*vectors, 0.01)

@@ -265,8 +265,11 @@ def test_settings_of_a_memory_are_refused_without_one_and_where_they_do_not_fit(
     rollout = collect(agent, source_of(agent))
     with pytest.raises(ValueError, match="its rollout source records no states"):
         agent.learner.prepare(rollout._replace(memory=()), agent.learner.first_carry(B))
-    with pytest.raises(ValueError, match="memory_units must be None without a memory: set memory in the same settings"):
-        PolicySettings(memory_units=3)
+    for setting in ("memory_units", "memory_span"):
+        with pytest.raises(ValueError, match=f"{setting} must be None without a memory: set"):
+            PolicySettings(**{setting: 3})
+    with pytest.raises(ValueError, match=r"memory_span must be None with the cell <GRUCell.*, which is used as it is"):
+        tf_trpo.TRPO.for_env(Cue, memory=keras.layers.GRUCell(3), memory_span=9.0)
     for arguments, message in (
         ({}, "memory_units must be None without a memory"),
         (

@@ -75,7 +75,9 @@ class Evaluate(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Writes a checkpoint DIRECTORY/steps-N.ckpt every N environment steps, and when training ends, stops or fails.
+    """Writes a checkpoint DIRECTORY/steps-N.ckpt every N environment steps, and when training ends or fails.
+
+    It also writes one as soon as `StopOnSignal` has got a signal.
 
     `TRPO.fit(resume_from=DIRECTORY)` continues from the newest checkpoint. Put this callback last, so that checkpoints
     include what other callbacks do at the end of an epoch. Training does not begin if a checkpoint in the folder has
@@ -97,6 +99,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._every_steps = EverySteps(every_steps)
         self._keep = keep
         self._at_start = at_start
+        self._interrupted = False
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         self.params["trainer"].check_directory(self._directory)
@@ -105,16 +108,20 @@ class Checkpoint(keras.callbacks.Callback):
             self._save()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        # If training is stopped, other callbacks may still take long, and the process may be killed before their end.
-        if self._every_steps.reached(int(self.model.env_steps.numpy())) or self.model.stop_training:
+        # After a signal, the process may be killed while other callbacks end: it has to be possible to resume now.
+        self._interrupted = bool(self.params.get("interrupted"))
+        if self._every_steps.reached(int(self.model.env_steps.numpy())) or self._interrupted:
             self._save()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        self._save()
+        # Other callbacks, such as EarlyStopping, may have restored weights by now.
+        if not self._interrupted:
+            self._save()
 
     def save_on_failure(self) -> None:
         """Write a checkpoint of the last complete iteration; after a rollout that failed, even if there is one."""
-        self._save(after_failure=True)
+        # After a rollout that failed, the episodes of an intact checkpoint would lead to the same failure again.
+        self._save(overwrite=self.params["trainer"].rollout is None)
 
-    def _save(self, *, after_failure: bool = False) -> None:
-        self.params["trainer"].save_checkpoint(self._directory, keep=self._keep, after_failure=after_failure)
+    def _save(self, *, overwrite: bool = False) -> None:
+        self.params["trainer"].save_checkpoint(self._directory, keep=self._keep, overwrite=overwrite)

@@ -13,14 +13,16 @@ import keras
 
 
 class StopOnSignal(keras.callbacks.Callback):
-    """Finishes the current iteration after SIGINT or SIGTERM, and then stops training.
+    """Finishes the current iteration after SIGINT or SIGTERM, and then stops training. Put it first.
+
+    A `Checkpoint` is then written at once.
 
     A second signal ends training immediately, by KeyboardInterrupt. `TRPO.fit` restores the previous handlers by
     `release`, after all callbacks have ended. Outside of the main thread, where Python allows no signal handlers, this
     callback does nothing.
 
     Attributes:
-      received: number of the signal; None if there was none.
+      received: number of the last signal; None if there was none.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -38,6 +40,7 @@ class StopOnSignal(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if self.received is not None:
             self.model.stop_training = True
+            self.params["interrupted"] = True
 
     def release(self) -> None:
         """Restore the previous signal handlers."""
@@ -45,7 +48,7 @@ class StopOnSignal(keras.callbacks.Callback):
             signal.signal(*self._before.popitem())
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
+        before, self.received = self.received, number
+        if before is not None:
             raise KeyboardInterrupt
-        self.received = number
         print(f"\n{signal.Signals(number).name}: finishing the iteration; repeat to end immediately", file=sys.stderr)

@@ -72,6 +72,7 @@ class OptionParser(argparse.ArgumentParser):
     def __init__(self, command: str, *options: type) -> None:
         super().__init__(command, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
         self._names = [name for each in options for name in leaves(each)]
+        self._given: Sequence[str] = ()
         for each in options:
             own = options_of(each)
             for name, hint in leaves(each).items():
@@ -83,7 +84,7 @@ class OptionParser(argparse.ArgumentParser):
         Raises:
           ValueError: an option or an argument is unknown or missing, or lacks its value.
         """
-        arguments = [_hyphened(argument) for argument in argv]
+        self._given = arguments = [_hyphened(argument) for argument in argv]
         found, unknown = self.parse_known_args(arguments)
         if unknown:
             # Only this finds arguments on both sides of an option. It cannot read all that may follow a lone "--".
@@ -96,9 +97,11 @@ class OptionParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise ValueError, instead of printing the usage and ending the process as argparse does."""
-        greedy = [action.option_strings[0] for action in self._actions if action.nargs == "*" and action.option_strings]
-        if "arguments are required" in message and greedy:
-            message += f" (name it before {' and '.join(greedy)}, which take all that follows)"
+        greedy = {action.option_strings[0] for action in self._actions if action.nargs == "*" and action.option_strings}
+        if "arguments are required" in message and (
+            given := next((each for each in self._given if each in greedy), "")
+        ):
+            message += f" (name it before {given}, which takes all that follows)"
         raise ValueError(f"{message}; see {self.prog} --help")
 
     def add(self, group: argparse._ActionsContainer, name: str, option: Option) -> None:

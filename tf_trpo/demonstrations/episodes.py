@@ -114,6 +114,8 @@ def _fit(space: gym.Space, actions: Any) -> bool:
     if isinstance(space, gym.spaces.Tuple):
         return all(_fit(part, given) for part, given in zip(space, actions, strict=True))
     actions = np.asarray(actions)
+    if space.dtype is not None and space.dtype.kind in "iu" and not np.array_equal(actions, np.floor(actions)):
+        return False
     if isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete):
         first = space.start
         last = first + (space.n if isinstance(space, gym.spaces.Discrete) else space.nvec) - 1

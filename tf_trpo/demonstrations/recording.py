@@ -81,7 +81,8 @@ def record(
         spaces = environments.single_observation_space, environments.single_action_space
     is_id = isinstance(environment, str) and find_maker(environment) is None
     # Only the plain environment can be made from its id again.
-    name = str(environment) if is_id and not env_kwargs and not wrappers else None
+    is_plain = is_id and not env_kwargs and not wrappers and action_masks != "info"
+    name = str(environment) if is_plain else None
     return Demonstrations(*spaces, played, name)
 
 

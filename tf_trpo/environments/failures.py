@@ -24,6 +24,10 @@ class EnvironmentFailedError(RuntimeError):
     row: int | None = None
 
 
+class UnfitSpaceError(ValueError):
+    """A wrapper of this package does not fit the spaces of an environment."""
+
+
 class InvalidStepError(ValueError):
     """An environment returned a number that is not finite; another episode may be fine.
 
@@ -49,23 +53,23 @@ def close_anyway(environment: Any, name: str = "the environment") -> None:
 
 
 @contextmanager
-def making(name: str = "", env_kwargs: Mapping[str, Any] | None = None) -> Iterator[None]:
+def making(name: str = "the environment", env_kwargs: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Turn what the code of an environment or a wrapper raises when it is made into an `EnvironmentFailedError`.
 
-    A missing module and Gymnasium's own errors stay as they are.
+    A missing module, Gymnasium's own errors and those of this package's wrappers stay as they are.
 
     Args:
-      name: name of the environment.
+      name: name of the environment or the wrapper, for the message.
       env_kwargs: its arguments. If there are some, a TypeError becomes a ValueError that names them.
     """
     try:
         yield
-    except (ImportError, gym.error.Error, EnvironmentFailedError):
+    except (ImportError, gym.error.Error, EnvironmentFailedError, UnfitSpaceError):
         raise
     except (Exception, SystemExit) as error:
         if env_kwargs and isinstance(error, TypeError):
             raise ValueError(f"{name} cannot be made with the env_kwargs {env_kwargs}: {error}") from error
-        raise EnvironmentFailedError(f"the environment cannot be made: {described(error)}") from error
+        raise EnvironmentFailedError(f"{name} cannot be made: {described(error)}") from error
 
 
 def cause(error: BaseException) -> BaseException:

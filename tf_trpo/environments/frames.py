@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from tf_trpo.environments.failures import UnfitSpaceError
 from tf_trpo.environments.sync import copied
 from tf_trpo.spaces import ACTION_MASK
 from tf_trpo.spaces.specs import is_image
@@ -36,10 +37,10 @@ class FrameStack(gym.Wrapper):
     def __init__(self, env: gym.Env, frames: int) -> None:
         super().__init__(env)
         if frames < 1:
-            raise ValueError(f"frames must be at least 1, got {frames}")
+            raise UnfitSpaceError(f"frames must be at least 1, got {frames}")
         stacked = _stacked(env.observation_space, frames, ACTION_MASK)
         if stacked is None:
-            raise ValueError(f"the observation space {env.observation_space} has no Box to stack")
+            raise UnfitSpaceError(f"the observation space {env.observation_space} has no Box to stack")
         self.observation_space, self._join = stacked
         self._frames: collections.deque[Any] = collections.deque(maxlen=frames)
 
@@ -69,7 +70,9 @@ def _stacked(space: spaces.Space, frames: int, mask: str | None = None) -> tuple
     low, high = (joined([bound] * frames) for bound in (space.low, space.high))
     box = spaces.Box(low, high, dtype=space.dtype.type)
     if is_image(box.shape, box.dtype.name) and _layout(box)[1] != axis:
-        raise ValueError(f"{frames} frames would make images of shape {box.shape}, whose channels are not the fewest")
+        raise UnfitSpaceError(
+            f"{frames} frames would make images of shape {box.shape}, whose channels are not the fewest"
+        )
     return box, joined
 
 

@@ -64,7 +64,7 @@ def make_wrapped(
     env = made = _made(environment, env_kwargs or {})
     try:
         for wrapper in chosen:
-            with making():
+            with making(f"the wrapper {wrapper_name(wrapper)}"):
                 wrapped = wrapper(env)
             env = _checked(wrapped, f"wrapper {wrapper} must give")
         return with_masks(env, action_masks)

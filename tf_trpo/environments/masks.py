@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from tf_trpo.environments.failures import UnfitSpaceError
 from tf_trpo.ranges import described, require
 from tf_trpo.spaces import ACTION_MASK, MASKED_ACTIONS, is_text
 
@@ -98,7 +99,7 @@ class WithoutText(gym.ObservationWrapper):
         super().__init__(env)
         left = _without_text(env.observation_space)
         if left is None:
-            raise ValueError(f"the observation space {env.observation_space} holds nothing but text")
+            raise UnfitSpaceError(f"the observation space {env.observation_space} holds nothing but text")
         self.observation_space, self._cut = left
 
     def observation(self, observation: Any) -> Any:

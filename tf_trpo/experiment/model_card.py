@@ -131,7 +131,8 @@ def _made(evaluations: Evaluations) -> list[tuple[str, Mapping[str, float]]]:
 def training_command(experiment: Experiment) -> str:
     """Return the command that repeats a run with the commit that the card names.
 
-    The command has every setting that differs from its default, and no preset, because a preset may change.
+    The command has every setting on which the weights depend and that differs from its default, and no preset, because
+    a preset may change.
     """
     settings = experiment.flat()
     choices = {"algorithm": "trpo", "radius": "fixed"}

@@ -160,8 +160,12 @@ def free_run_folder(environment: str, seed: int) -> Iterator[RunFolder]:
         try:
             path.mkdir(parents=True)
         except FileExistsError:
-            continue
-        except OSError:
+            if os.path.lexists(path):
+                continue
+            # A parent is no folder, such as a link to nothing.
+            yield RunFolder(path)
+            return
+        except (OSError, ValueError):
             # Nothing can be written here. `create` says so, after the settings have been checked.
             yield RunFolder(path)
             return

@@ -101,14 +101,13 @@ def make_value_functions(
     """
     made = []
     for place in range(count):
-        own = network
-        if place and network is not None:
-            own = keras.models.clone_model(network)
-            own.set_weights(network.get_weights())
+        own = network if place == 0 or network is None else keras.models.clone_model(network)
         branch = _branch(seed, 16 + place) if place else seed
         made.append(
             make_value_function(settings, value_settings, observation_space, network=own, seed=branch, **shared)
         )
+        if own is not None and own is not network:
+            own.set_weights(made[0].encoder.network.get_weights())
     return made
 
 

@@ -30,7 +30,7 @@ def step_length_for_kl(
       damping: damping of the linear system that s solves, >= 0; a number or a float scalar.
 
     Returns:
-      sqrt(2 delta / s'Fs), float scalar; 0 if neither curvature is positive and finite.
+      sqrt(2 delta / s'Fs), float scalar; 0 if neither curvature is positive and finite, or the length is not finite.
 
     Source:
       Schulman et al. (2015), appendix C; lecture, "Given candidate step s_unscaled rescale".
@@ -47,6 +47,8 @@ def step_length_for_kl(
     curvature = tf.where(is_above_rounding(curvature, added, direction.dtype), curvature, curvature + added)
     usable = tf.math.is_finite(curvature) & (curvature > 0)
     length = tf.sqrt(2.0 * scalar(max_kl, tf.float64) / tf.where(usable, curvature, 1.0))
+    # The length for a direction of nearly subnormal numbers would be infinite in float32.
+    usable &= length <= direction.dtype.max
     return tf.cast(tf.where(usable, length, 0.0), direction.dtype)
 
 

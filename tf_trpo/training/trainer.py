@@ -164,18 +164,13 @@ class Trainer:
             "report": self._report.state(),
         }
 
-    def save_checkpoint(self, directory: Path, *, keep: int = 2, after_failure: bool = False) -> Path:
-        """Write the state to DIRECTORY/steps-N.ckpt; for the other arguments and errors, see `write_checkpoint`.
-
-        Args:
-          after_failure: whether training has failed. If its last rollout failed, an intact checkpoint is overwritten:
-            the episodes that it holds would lead to the same failure again.
+    def save_checkpoint(self, directory: Path, *, keep: int = 2, overwrite: bool = False) -> Path:
+        """Write the state to DIRECTORY/steps-N.ckpt; for the arguments and the other errors, see `write_checkpoint`.
 
         Raises:
           TrainingFailedError: a weight is not finite; nothing is written.
         """
         require_finite(self._learner.variables())
-        overwrite = after_failure and self.rollout is None
         return write_checkpoint(self.state(), directory, self.env_steps, keep=keep, overwrite=overwrite)
 
     def check_directory(self, directory: Path) -> None:
