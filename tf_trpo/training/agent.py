@@ -193,8 +193,7 @@ class Agent(keras.Model):
           action_mask: the environment's `action_masks()` or info["action_mask"] for each observation; None if the
             environment masks no actions, or the mask is an entry of the observations.
           stochastic: sample; by default the mode is taken.
-          seed: of the samples, in [0, 2^31), the same as [seed, 0] of an exported model. None: other noise at every
-            call; the n-th calls of two agents, also in two processes, have the same noise.
+          seed: of the samples, in [0, 2^31), as [seed, 0] of an exported model; None: the number of the agent's call.
 
         Raises:
           ValueError: the observations are not in the environment's space, or the mask or the state does not fit.

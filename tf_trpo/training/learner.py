@@ -46,8 +46,7 @@ class Learner:
       anchor: the policy to stay near, if there is one.
       average: moving average of the policy's weights, if there is one.
       shown: demonstrations that the policy optimizer imitates, in variables, if there are any.
-      jit_compile: compile the loops of the update with XLA; "auto": unless there are convolutions on a CPU, or the
-        first update shows that XLA cannot.
+      jit_compile: compile the update's loops by XLA; "auto": if XLA can, and there are no convolutions on a CPU.
 
     Attributes:
       parts, described: everything that the update depends on, as it was when this was made; see `note_compiled`.
