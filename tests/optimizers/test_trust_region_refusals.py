@@ -59,11 +59,6 @@ def test_an_observation_that_is_not_finite_leaves_the_weights(stepper, observati
     assert outcome.accepted == (bits(stepper.policy) != before)
 
 
-def test_advantages_beyond_float32_squares_leave_the_weights(stepper):
-    stepper.restart(0)
-    refused(stepper, stepper.batch(0, scale=1e30))
-
-
 def test_a_refused_candidate_is_reported_with_its_figures(make_stepper):
     """It is the full step of a trust region of 0.01, stretched by the square root of 100 / 0.01.
 

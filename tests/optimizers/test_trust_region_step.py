@@ -59,9 +59,10 @@ def test_the_full_step_solves_the_damped_system_and_its_undamped_quadratic_kl_is
         assert cosine(np.linalg.lstsq(fisher, gradient, rcond=1e-9)[0], exact) < 0.98
 
 
-def test_scaling_the_advantages_leaves_the_step_as_it_is(stepper):
-    """The trust region sets the length: only the direction of the gradient matters."""
-    step, scaled = stepper.run(3), stepper.run(3, scale=1000.0)
+@pytest.mark.parametrize("scale", [1e-30, 1000.0, 1e30])
+def test_scaling_the_advantages_leaves_the_step_as_it_is(stepper, scale):
+    """The trust region sets the length: only the direction of the gradient matters, also beyond float32's squares."""
+    step, scaled = stepper.run(3), stepper.run(3, scale=scale)
     assert scaled.outcome.backtracks == step.outcome.backtracks
     assert distance(scaled, step) < 0.01
 
