@@ -53,18 +53,24 @@ def close_anyway(environment: Any, name: str = "the environment") -> None:
 
 
 @contextmanager
-def making(name: str = "the environment", env_kwargs: Mapping[str, Any] | None = None) -> Iterator[None]:
+def making(
+    name: str = "the environment",
+    env_kwargs: Mapping[str, Any] | None = None,
+    *,
+    unchanged: type[Exception] = UnfitSpaceError,
+) -> Iterator[None]:
     """Turn what the code of an environment or a wrapper raises when it is made into an `EnvironmentFailedError`.
 
-    A missing module, Gymnasium's own errors and those of this package's wrappers stay as they are.
+    A missing module and Gymnasium's own errors stay as they are.
 
     Args:
       name: name of the environment or the wrapper, for the message.
       env_kwargs: its arguments. If there are some, a TypeError becomes a ValueError that names them.
+      unchanged: class of this package's refusals, which stay as they are, too.
     """
     try:
         yield
-    except (ImportError, gym.error.Error, EnvironmentFailedError, UnfitSpaceError):
+    except (ImportError, gym.error.Error, EnvironmentFailedError, unchanged):
         raise
     except (Exception, SystemExit) as error:
         if env_kwargs and isinstance(error, TypeError):

@@ -120,8 +120,7 @@ def _info_of(infos: Any, index: int, keys: Sequence[str]) -> dict[str, Any]:
 
 def _named(infos: Any, names: Set[str]) -> dict[str, Any]:
     """Return the entries of these names, and of final_info, with Gymnasium's entries "_NAME" that belong to them."""
-    found = {name: part for name, part in infos.items() if name in names or name.removeprefix("_") in names}
-    if "final_info" in infos:
-        final = infos["final_info"]
-        found["final_info"] = _named(final, names) if isinstance(final, Mapping) else final
-    return found | {name: part for name, part in infos.items() if name == "_final_info"}
+    wanted = names | {"final_info"}
+    found = {name: part for name, part in infos.items() if name in wanted or name.removeprefix("_") in wanted}
+    final = found.get("final_info")
+    return found | {"final_info": _named(final, names)} if isinstance(final, Mapping) else found

@@ -15,7 +15,7 @@ from gymnasium.vector.utils import iterate
 from tf_trpo import ranges
 from tf_trpo.environments.costs import Cost, cost_labels, refuse_functions
 from tf_trpo.environments.episodes import REPLAY
-from tf_trpo.environments.failures import EnvironmentFailedError, close_anyway, described, making
+from tf_trpo.environments.failures import close_anyway, making
 from tf_trpo.environments.in_use import ExclusiveVectorEnv, check_free, exclusive, in_use
 from tf_trpo.environments.infos import KeptInfos, kept_costs, kept_infos
 from tf_trpo.environments.making import Wrapper, find_maker, make_environment
@@ -224,9 +224,5 @@ def _make_by_vector_entry_point(environment: Any, num_envs: int, env_kwargs: Map
 
 
 def _make_gymnasium(makers: Sequence[Callable[[], gym.Env]], backend: str, timeout: float) -> VectorEnv:
-    try:
+    with making(unchanged=ValueError):
         return BareSyncVectorEnv(makers) if backend == "sync" else GuardedAsyncVectorEnv(makers, timeout=timeout)
-    except (ValueError, ImportError, gym.error.Error, EnvironmentFailedError):
-        raise
-    except (Exception, SystemExit) as error:
-        raise EnvironmentFailedError(f"the environment cannot be made: {described(error)}") from error

@@ -157,21 +157,18 @@ def free_run_folder(environment: str, seed: int) -> Iterator[RunFolder]:
     others = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
     made = [] if first.parent.exists() else [first.parent]
     for path in itertools.chain([first], others):
+        reserved = True
         try:
             path.mkdir(parents=True)
-        except FileExistsError:
-            if os.path.lexists(path):
+        except (OSError, ValueError) as error:
+            # If a parent is no folder, such as a link to nothing, the path itself does not exist.
+            if isinstance(error, FileExistsError) and os.path.lexists(path):
                 continue
-            # A parent is no folder, such as a link to nothing.
-            yield RunFolder(path)
-            return
-        except (OSError, ValueError):
             # Nothing can be written here. `create` says so, after the settings have been checked.
-            yield RunFolder(path)
-            return
+            reserved = False
         break
     try:
-        yield RunFolder(path, reserved=True)
+        yield RunFolder(path, reserved=reserved)
     finally:
         for folder in (path, *made):
             with contextlib.suppress(OSError):
