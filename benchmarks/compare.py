@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks.documents import RESULTS
-from benchmarks.peers import check_plain
+from benchmarks.peers import shared_wrappers
 from benchmarks.report import print_tables
 from benchmarks.runs import Entry, read_suite
 from benchmarks.scores import (
@@ -24,6 +24,7 @@ from benchmarks.scores import (
 )
 from benchmarks.tables import Range, RunResult, by_settings, read_table, write_table
 from benchmarks.timing import Row, Table
+from tf_trpo.environments.making import find_wrapper
 from tf_trpo.figures.statistics import Interval
 from tf_trpo.figures.style import CYCLE, styled, write
 
@@ -166,13 +167,14 @@ class Ranges:
         """Measure, and write the table."""
         rows = {row.env: row for row in read_table(self.ranges, Range)} if self.ranges.exists() else {}
         for entry in {entry.env: entry for entry in read_suite(self.suite, self.only)}.values():
-            check_plain(entry)
             best = rows[entry.env].best if entry.env in rows else float("nan")
             rows[entry.env] = Range(entry.env, self._random(entry), best)
             write_table(self.ranges, sorted(rows.values()))
 
     def _random(self, entry: Entry) -> float:
         env = gym.make(entry.env, **entry.settings.get("env_kwargs") or {})
+        for name in shared_wrappers(entry):
+            env = find_wrapper(name)(env)
         env.action_space.seed(0)
         returns = []
         for episode in range(self.episodes):

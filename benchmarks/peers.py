@@ -22,6 +22,8 @@ NAMES: dict[Algorithm, str] = {
 }
 """Algorithm -> name in the rows of the table."""
 _WITHOUT_TEXT = "tf_trpo.environments:WithoutText"
+_PUBLIC = ("gymnasium.wrappers:", "minigrid.wrappers:")
+"""Packages whose wrappers a peer's Python has too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Peers:
         # If an environment has several entries, which differ in our settings, the first one gives the steps.
         entries = {entry.env: entry for entry in reversed(list(read_suite(self.suite, self.only)))}
         for entry in reversed(entries.values()):
-            check_plain(entry)
+            shared_wrappers(entry)
             for seed in entry.seeds(self.first_seed, self.seeds):
                 for algorithm in self.algorithms:
                     yield _Job(entry, algorithm, seed)
@@ -96,6 +98,7 @@ class Peers:
             "algorithm": job.algorithm,
             "env": job.env,
             "env_kwargs": job.entry.settings.get("env_kwargs") or {},
+            "wrappers": shared_wrappers(job.entry),
             "seed": job.seed,
             "steps": job.steps,
             "episodes": self.episodes,
@@ -104,13 +107,19 @@ class Peers:
         return RunResult(job.env, job.name, job.seed, job.steps, **answer, episodes=self.episodes, commit="")
 
 
-def check_plain(entry: Entry) -> None:
-    """Raise ValueError if an entry changes the environment by more than arguments and `WithoutText`."""
+def shared_wrappers(entry: Entry) -> list[str]:
+    """Return the names of an entry's wrappers, without `WithoutText`, instead of which peers drop text themselves.
+
+    Raises:
+      ValueError: the entry changes the environment in a way that other programs would not have.
+    """
     wrappers = [name for name in entry.settings.get("wrapper", ()) if name != _WITHOUT_TEXT]
-    masks = entry.settings.get("action_masks", "auto")
-    if wrappers or masks == "info":
-        found = ", ".join([*wrappers, *(["masks of actions"] if masks == "info" else [])])
-        raise ValueError(f"{entry.env}/{entry.name} has {found}, which other programs would not have")
+    found = [name for name in wrappers if not name.startswith(_PUBLIC)]
+    if entry.settings.get("action_masks", "auto") == "info":
+        found.append("masks of actions")
+    if found:
+        raise ValueError(f"{entry.env}/{entry.name} has {', '.join(found)}, which other programs would not have")
+    return wrappers
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ both modes of evaluation, and the seconds of training. With 0 episodes, nothing 
 """
 
 import json
+import pkgutil
 import sys
 import time
 import warnings
@@ -27,6 +28,8 @@ ALGORITHMS = {"TRPO": TRPO, "PPO": PPO, "RecurrentPPO": RecurrentPPO}
 def make_env(job: dict[str, Any]) -> gym.Env:
     """Make the environment; a Dict observation becomes a vector without its text."""
     env = gym.make(job["env"], **job["env_kwargs"])
+    for name in job.get("wrappers", ()):
+        env = pkgutil.resolve_name(name)(env)
     space = env.observation_space
     if isinstance(space, spaces.Dict):
         numbers = [name for name, part in space.items() if part.dtype is None or part.dtype.kind in "biuf"]

@@ -46,9 +46,11 @@ def asked():
 
 
 def test_both_peers_are_trained_once_per_seed_and_written_to_the_table(program):
-    suite = "Some-v1: {default: {total_steps: 4096, env_kwargs: {g: 1}}}"
+    wrappers = '["gymnasium.wrappers:FlattenObservation", "tf_trpo.environments:WithoutText"]'
+    suite = f"Some-v1: {{default: {{total_steps: 4096, env_kwargs: {{g: 1}}, wrapper: {wrappers}}}}}"
     peers(program, suite, seeds=2, first_seed=5)
     job = {"env": "Some-v1", "env_kwargs": {"g": 1}, "steps": 4096, "episodes": 2}
+    job["wrappers"] = ["gymnasium.wrappers:FlattenObservation"]
     assert asked() == [
         {"algorithm": algorithm, **job, "seed": seed} for algorithm in ("PPO", "TRPO") for seed in (5, 6)
     ]
