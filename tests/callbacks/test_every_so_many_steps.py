@@ -114,7 +114,7 @@ def test_a_write_that_failed_is_tried_again_when_training_fails():
         (lambda: Evaluate("Env", -5), "every_steps must be at least 1, got -5"),
         (lambda: Evaluate("Env", 1.5), "every_steps must be a whole number, got 1.5"),
         (lambda: Evaluate("Env", 9, episodes=2.0), "episodes must be a whole number, got 2.0"),
-        (lambda: TensorBoard("logs", histogram_every=-1), "every_steps must be at least 1, got -1"),
+        (lambda: TensorBoard("logs", histogram_every=-1), "histogram_every must be zero or positive, got -1"),
         (lambda: TensorBoard("logs", video=EpisodeVideo("Env", 0)), "every_steps must be at least 1, got 0"),
     ],
 )

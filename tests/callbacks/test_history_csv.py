@@ -72,7 +72,7 @@ def test_a_resumed_training_continues_after_the_rows_of_finished_iterations(path
         {"time/iterations": "2", "a": "0.2", "b": ""},
         {"time/iterations": "3", "a": "7.5", "b": "8"},
     ]
-    assert not list(path.parent.glob("*tmp*"))
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
 def test_a_resumed_training_without_a_file_begins_a_new_one(path):

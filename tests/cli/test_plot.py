@@ -51,12 +51,23 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
+FALLING = {"final_max_kl": 0.1, "total_steps": 5}
 NATURAL = {"algorithm": "natural-policy-gradient"}
 GROUPS = {
     "seeds, lengths and how they were run make no groups": (
         [{"seed": 0}, {"seed": 1, "total_steps": 7, "threads": 1, "quiet": True, "eval_every": 5}],
         [],
         {"CartPole-v1, trpo": "ab"},
+    ),
+    "an extended run without a schedule stays in its group": (
+        [{}, {"seed": 1, "total_steps": 7, "schedule_steps": 5}],
+        [],
+        {"CartPole-v1, trpo": "ab"},
+    ),
+    "runs with schedules of different lengths are different from the beginning": (
+        [FALLING, {**FALLING, "total_steps": 7}, {**FALLING, "total_steps": 9, "schedule_steps": 5}],
+        [],
+        {"schedule_steps 5": "ac", "schedule_steps 7": "b"},
     ),
     "groups are labelled by what they differ in": (
         [{"max_kl": 0.01}, {"max_kl": 0.5, "hidden_sizes": [8, 8]}, {"max_kl": 0.01, "seed": 1}],

@@ -40,5 +40,5 @@ REFUSED = {
 
 @pytest.mark.parametrize("actions", REFUSED.values(), ids=REFUSED)
 def test_actions_outside_of_the_space_are_refused(actions):
-    with pytest.raises(ValueError, match=r"the model's action .* does not lie in the environment's Dict"):
+    with pytest.raises(ValueError, match=r"the action .* does not lie in the environment's Dict"):
         fitting_actions(actions, NESTED)

@@ -132,10 +132,11 @@ def test_normalized_advantages_have_mean_0_and_std_1_over_valid_samples(seed, si
     np.testing.assert_array_equal(normalized[weights == 0], 0.0)
 
 
-def test_a_narrow_spread_is_scaled_up():
-    samples = 7.0 + 1e-5 * np.array([-1.0, 1.0])
-    normalized = normalize_advantages(tf.constant(samples), tf.constant([0.5, 0.5], tf.float64))
-    np.testing.assert_allclose(normalized, [-1.0, 1.0], rtol=2e-3)
+@pytest.mark.parametrize("spread", [1e-15, 1e-8, 1.0, 1e15])
+def test_advantages_of_any_size_are_scaled_to_1(spread):
+    samples = tf.constant([-spread, spread], tf.float32)
+    normalized = normalize_advantages(samples, tf.constant([0.5, 0.5]))
+    np.testing.assert_allclose(normalized, [-1.0, 1.0], rtol=1e-6)
 
 
 @given(size=st.integers(1, 60), value=st.floats(-1e6, 1e6, width=32), double=st.booleans())

@@ -94,6 +94,12 @@ def defaults_of(algorithm):
     return Experiment().replace(algorithm=algorithm).flat()
 
 
+def test_a_preset_of_an_environment_is_for_no_other():
+    assert Experiment.from_preset("Ant-v5", env="Ant-v5") == Experiment.from_preset("Ant-v5")
+    with pytest.raises(ValueError, match=r"from_preset\('Ant-v5'\) is of this environment: env cannot be 'Hopper-v5'"):
+        Experiment.from_preset("Ant-v5", env="Hopper-v5")
+
+
 def test_no_environment_is_in_two_bundled_presets_and_all_exist():
     names = [env for name in bundled_presets() for env in bundled(name)[1]]
     assert len(set(names)) == len(names)

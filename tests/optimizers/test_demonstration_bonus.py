@@ -68,6 +68,14 @@ def test_every_step_is_the_natural_one_of_surrogate_and_bonus_and_the_weight_dec
         assert int(stepper.state.steps) == step_number + 1
 
 
+@pytest.mark.parametrize("padding", [0, 3])
+def test_without_an_advantage_above_0_nothing_is_imitated(padding, make_stepper):
+    stepper = stepper_for(make_stepper, "categorical")
+    batch = stepper.batch(4, padding=padding)
+    step = stepper.step(batch._replace(advantages=-1.0 - tf.abs(batch.advantages)))
+    assert step.outcome.demonstration_bonus == 0
+
+
 def test_both_bonuses_add_up_and_chunks_change_nothing(make_stepper):
     both = dataclasses.replace(IMITATING, entropy=EntropyBonus(0.5))
     whole, chunked = (

@@ -10,6 +10,7 @@ from scipy import special, stats
 from tf_trpo.distributions import ActionDistribution, Categorical
 from tf_trpo.estimation import Batch
 from tf_trpo.models import Encoder, Policy, mlp
+from tf_trpo.numerics import LineSearchStatus
 from tf_trpo.optimizers import NaturalDirection, TrustRegion
 
 
@@ -45,15 +46,36 @@ def make_batch(policy, samples=64):
     return Batch(observations, actions, tf.constant(normals(samples, seed=1)), tf.fill([samples], 1 / samples))
 
 
-def take_step(policy, chunk_size=None, **settings):
+def take_step(policy, chunk_size=None, *, jit_compile=False, **settings):
     """The outcome, and distribution parameters before and after in float64."""
     batch = make_batch(policy)
     old = policy.distribution_parameters(batch.observations).numpy().astype(np.float64)
     optimizer = TrustRegion(**settings)
     call = {"state": optimizer.make_state(policy), "progress": 0.0, "gamma": 0.99, "chunk_size": chunk_size}
+    call["jit_compile"] = jit_compile
     step = tf.function(lambda batch: optimizer.step(policy, batch, **call), autograph=False)
     outcome = step(batch)
     return batch, outcome, old, policy.distribution_parameters(batch.observations).numpy().astype(np.float64)
+
+
+class WithoutKl(Categorical):
+    """The KL of one state is NaN as soon as the policy has moved."""
+
+    def kl(self, old, new):
+        exact = super().kl(old, new)
+        bad = tf.reduce_any(old != new) & (tf.range(tf.shape(exact)[0]) == 7)
+        return tf.where(bad, tf.constant(np.nan, exact.dtype), exact)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 20])
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("constraint", ["mean", "max"])
+def test_no_step_is_accepted_whose_kl_is_not_a_number_in_one_state(constraint, jit_compile, chunk_size):
+    policy = make_policy(WithoutKl(4))
+    start = policy.flat_weights.numpy()
+    _, outcome, *_ = take_step(policy, chunk_size, jit_compile=jit_compile, constraint=constraint)
+    assert outcome.line_search_status == LineSearchStatus.NOT_FINITE
+    np.testing.assert_array_equal(policy.flat_weights, start)
 
 
 def bernoulli_figures(old, new, actions):

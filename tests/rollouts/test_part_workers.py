@@ -7,8 +7,8 @@ import pytest
 
 from tf_trpo.optimizers.parts import Given, Request
 from tf_trpo.rollouts import part_workers
+from tf_trpo.rollouts.crew import WorkerLostError
 from tf_trpo.rollouts.part_workers import PartWorkers
-from tf_trpo.rollouts.worker import WorkerLostError
 
 HOME = "home"
 

@@ -19,7 +19,8 @@ from tf_trpo.environments import (
 )
 from tf_trpo.models.settings import PolicySettings
 from tf_trpo.rollouts import LocalSource, RaySource, make_actor, unfinished
-from tf_trpo.rollouts.worker import ShardWorker, WorkerLostError, make_setup
+from tf_trpo.rollouts.crew import WorkerLostError
+from tf_trpo.rollouts.worker import ShardWorker, make_setup
 from tf_trpo.spaces import observation_spec
 
 SHARDS, SIZE = 3, 2

@@ -3,6 +3,7 @@
 import functools
 import logging
 import math
+import types
 
 import gymnasium as gym
 import keras
@@ -14,12 +15,12 @@ from tf_trpo.callbacks import Checkpoint, Evaluate
 from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.estimation import lambda_returns, weighted_moments
 from tf_trpo.models import encoder
-from tf_trpo.numerics import step_length_for_kl
+from tf_trpo.numerics import LineSearchStatus, step_length_for_kl
 from tf_trpo.optimizers import constraints
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.training import TrainingFailedError, prepared, programs
 from tf_trpo.training.checkpoint import read_checkpoint
-from tf_trpo.training.faults import require_finite
+from tf_trpo.training.faults import require_finite, update_faults
 
 NAN = float("nan")
 
@@ -218,6 +219,43 @@ def test_the_part_of_an_update_that_is_not_finite_is_left_out(
     other.load_checkpoint(tmp_path)
     assert_same_weights(variables_of(other), variables_of(agent))
     other.learner.restore(start)
+
+
+SOUND = {"gradient_norm": 1.0, "line_search_status": 0, "accepted": True, "cg_status": 0, "cg_iterations": 5}
+OUTCOMES = {
+    "a sound step": ({}, ""),
+    "a later product that is not finite, before which the iterate was good": ({"cg_status": 3}, ""),
+    "the same with no step": ({"cg_status": 3, "accepted": False, "line_search_status": 2}, "a Fisher-vector product"),
+    "no step, since none is longer than 0": (
+        {"line_search_status": int(LineSearchStatus.NO_DIRECTION), "accepted": False},
+        "the step has no finite length",
+    ),
+    "the same at an optimum with constraints": (
+        {"line_search_status": int(LineSearchStatus.NO_DIRECTION), "accepted": False, "restores": False},
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("figures", "cause"), OUTCOMES.values(), ids=OUTCOMES)
+def test_only_what_stopped_a_step_is_a_fault(figures, cause):
+    outcome = types.SimpleNamespace(**{**SOUND, "restores": None, **figures})
+    policy = types.SimpleNamespace(outcome=outcome, statistics_are_finite=True)
+    found = update_faults(types.SimpleNamespace(policy=policy, value=types.SimpleNamespace(loss=1.0), costs=()))
+    assert [fault[: len(cause)] for fault in found] == ([cause] if cause else [])
+
+
+def test_a_resumed_run_continues_a_row_of_faults(borrow_agent, tmp_path):
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 2
+
+    environment = Faulty(from_step(40, reward=NAN))
+    fit(borrow_agent(Faulty), environment, 9, max_faults=3, callbacks=[Interrupt(), Checkpoint(tmp_path, 1)])
+    assert read_checkpoint(tmp_path)[1]["faults_in_a_row"] == 2
+    failed = pytest.raises(TrainingFailedError, match=r"^3 faults in a row")
+    with failed, pytest.warns(UserWarning, match="cannot be played again"):
+        fit(borrow_agent(Faulty), Faulty(from_step(1, reward=NAN)), 9, max_faults=3, resume_from=tmp_path)
 
 
 def test_an_evaluation_with_a_number_that_is_not_finite_ends_the_run_which_is_saved(borrow_agent, tmp_path):

@@ -19,7 +19,8 @@ from tf_trpo.optimizers import (
     VanillaPolicyGradient,
 )
 from tf_trpo.rollouts import PartWorkers
-from tf_trpo.rollouts.worker import ShardWorker, WorkerLostError
+from tf_trpo.rollouts.crew import WorkerLostError
+from tf_trpo.rollouts.worker import ShardWorker
 from tf_trpo.training import parted_learner
 
 ENVS, STEPS = 4, 64

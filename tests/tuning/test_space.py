@@ -151,6 +151,23 @@ def test_settings_that_are_fixed_are_not_in_the_default_space():
     assert rest == {name: values for name, values in whole.items() if name not in ("gamma", "max_kl")}
 
 
+@pytest.mark.parametrize(
+    ("settings", "lengths", "epochs"),
+    [
+        ({"memory": "gru", "segment_length": 64, "num_steps": 64}, Choice((64, 128, 256)), Range(2, 40, log=True)),
+        ({"memory": "gru", "num_steps": 64, "num_envs": 2}, Choice((16, 32, 64, 128, 256)), Range(2, 40, log=True)),
+        ({"vine_states": 64, "num_steps": 64}, Choice((64, 128, 256)), Range(2, 40, log=True)),
+        ({"value_epochs": 4000}, Choice((512, 1024, 2048, 4096, 8192)), Range(1000, 8000, log=True)),
+        ({"value_epochs": 10_000}, Choice((512, 1024, 2048, 4096, 8192)), None),
+    ],
+)
+def test_the_default_space_has_only_values_that_the_other_settings_allow(settings, lengths, epochs):
+    experiment = Experiment().replace(**settings)
+    space = default_space(experiment)
+    check_space(space, experiment)
+    assert (space["num_steps"], space.get("value_epochs")) == (lengths, epochs)
+
+
 def test_a_beta_distribution_has_no_standard_deviation_to_search():
     beta = written_out(Experiment().replace(distribution="beta"), gym.spaces.Box(-1, 1, (3,)))
     assert "initial_std" not in default_space(beta)

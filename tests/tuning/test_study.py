@@ -51,12 +51,12 @@ def test_settings_come_back_in_the_form_of_the_experiment(make):
 
 def test_the_first_trial_has_the_default_settings(make):
     study = make()
-    study.enqueue_default(DEFAULT)
+    assert study.enqueue_default(DEFAULT) == ["hidden_sizes"]
     # A process that is killed here does not enqueue it twice.
     make().enqueue_default(DEFAULT)
     space_without = {"max_kl": Range(0.5, 1.0), "gamma": Choice((0.9, 0.99))}
     other = make("other", space=space_without)
-    other.enqueue_default(DEFAULT)
+    assert other.enqueue_default(DEFAULT) == ["max_kl"]
     # The default hidden sizes, (64, 64), are not in the space.
     for trials, names in ((study, SPACE.keys() - {"hidden_sizes"}), (other, ["gamma"])):
         settings = trials.settings_of(trials.ask(10))
@@ -68,10 +68,17 @@ def test_the_first_trial_has_the_default_settings(make):
 
 def test_a_space_with_all_default_settings_has_a_default_trial(make):
     study = make(space={"max_kl": SPACE["max_kl"], "value_learning_rate": Range(1e-4, 1e-2, log=True)})
-    study.enqueue_default(DEFAULT)
+    assert study.enqueue_default(DEFAULT) == []
     assert study.settings_of(study.ask(10)) == {"max_kl": 0.01, "value_learning_rate": 0.001}
     [record] = study.records()
     assert record.is_default
+
+
+def test_a_damaged_file_is_refused_with_its_name(make, tmp_path):
+    make()
+    (tmp_path / "study" / "study.db").write_bytes(b"no database, but long enough to have a header" * 100)
+    with pytest.raises(ValueError, match=r"study\.db cannot be used: file is not a database"):
+        make()
 
 
 def test_drawn_settings_depend_on_the_seed(make):

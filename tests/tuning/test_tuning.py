@@ -150,6 +150,22 @@ def test_no_trial_is_pruned_at_its_first_evaluation_wherever_that_is(tiny, monke
     assert found.trials == {"complete": 5, "pruned": 3}
 
 
+def test_a_trial_is_pruned_only_on_its_first_seed(tiny, monkeypatch, tmp_path):
+    stops = []
+
+    def train_once(experiment, folder, evaluations, report):
+        # Trials get worse and worse, and all are worse on the second seed; the first two evaluations are good.
+        place = len(stops) % 2
+        value = 100.0 * (1 - place) - len(stops)
+        stops.append([report(0, value), report(1, value), report(2, value - 50.0)])
+        return value
+
+    monkeypatch.setattr("tf_trpo.tuning.work.train_once", train_once)
+    Tuning(tiny, trials=8, seeds=2, space=SPACE, check_seeds=0).run(tmp_path / "search")
+    assert [any(stop) for stop in stops[:10]] == [False] * 10
+    assert [any(stop) for stop in stops[10:]] == [True, False] * 3
+
+
 def test_a_failed_trial_is_recorded_and_the_search_continues(tiny, returning, tmp_path):
     def fails_with_long_steps(experiment):
         if experiment.algorithm.max_kl > 0.02:
@@ -254,9 +270,16 @@ def test_a_folder_with_other_files_is_refused_and_not_changed(tiny, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_an_environment_that_cannot_be_made_is_not_a_failed_trial(tiny, tmp_path):
-    with pytest.raises(ValueError, match="cannot be made"):
-        Tuning(tiny.replace(env_kwargs={"no": 1}), space=SPACE).run(tmp_path / "search")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"env_kwargs": {"no": 1}}, "cannot be made"),
+        ({"activation": "nonsense"}, "Keras has none named 'nonsense'"),
+    ],
+)
+def test_what_makes_every_trial_fail_is_refused_before_the_first(tiny, settings, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        Tuning(tiny.replace(**settings), space=SPACE).run(tmp_path / "search")
     assert not (tmp_path / "search").exists()
 
 

@@ -21,6 +21,7 @@ from tf_trpo.callbacks.dashboards import Settings, hyperparameter_summaries, lay
 from tf_trpo.callbacks.episode_video import EpisodeVideo, gif_summary
 from tf_trpo.callbacks.event_file import PATTERN, EventFile
 from tf_trpo.callbacks.every_steps import EverySteps
+from tf_trpo.ranges import check_whole_numbers
 from tf_trpo.spaces import map_parts
 
 _logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class TensorBoard(keras.callbacks.Callback):
       video: films an episode of the policy every `video.every_steps` steps, and when training ends.
 
     Raises:
-      ValueError: histogram_every is negative.
+      TypeError, ValueError: histogram_every is not an integer, or is negative.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class TensorBoard(keras.callbacks.Callback):
         video: EpisodeVideo | None = None,
     ) -> None:
         super().__init__()
+        check_whole_numbers(lowest=0, histogram_every=histogram_every)
         self._log_dir = Path(log_dir)
         self._hyperparameters = hyperparameters
         self._config = config

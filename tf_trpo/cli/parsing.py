@@ -11,6 +11,7 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import re
 import shutil
 import textwrap
 import types
@@ -73,6 +74,8 @@ class OptionParser(argparse.ArgumentParser):
         super().__init__(command, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
         self._names = [name for each in options for name in leaves(each)]
         self._given: Sequence[str] = ()
+        # argparse takes -1e-3 for an option.
+        self._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)
         for each in options:
             own = options_of(each)
             for name, hint in leaves(each).items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.experiment import RunFolder
-from tf_trpo.experiment.settings import hyperparameters
+from tf_trpo.experiment.settings import ENDS_OF_SCHEDULES, hyperparameters
 from tf_trpo.files import write_whole
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ X_AXES = {
     "iterations": ("time/iterations", "iterations"),
     "seconds": ("time/time_elapsed", "seconds of training"),
 }
-_NOT_COMPARED = ("seed", "total_steps")
-"""Settings in which the runs of a group may differ; total_steps may, since a longer run begins like a shorter one."""
+_NOT_COMPARED = ("seed", "total_steps", "schedule_steps")
+"""Settings in which the runs of a group may differ: without a schedule, a longer run begins like a shorter one."""
 _SPEAK_FOR_THEMSELVES = ("env", "algorithm")
 
 
@@ -45,8 +45,8 @@ class PlotOptions:
     statistic: Literal["iqm", "mean"] = "iqm"
     """Average over the runs of a group: interquartile mean, or mean."""
     group_by: tuple[str, ...] = ()
-    """Settings that are equal in the runs of a group; by default all on which a result depends, except seed and
-    total_steps."""
+    """Settings that are equal in the runs of a group; by default all on which a result depends, except the seed and,
+    in runs without a schedule, total_steps."""
     output: Path = Path("curves.png")
     """File of the figure, .png or .svg."""
     report: Path | None = None
@@ -122,7 +122,7 @@ def group_runs(run_dirs: Sequence[Path], group_by: Sequence[str] = ()) -> list[t
     Args:
       run_dirs: folders of runs, at least one.
       group_by: settings that are equal in the runs of a group; by default all on which a result depends, except the
-        seed.
+        seed and, in runs without a schedule, the number of steps.
 
     Returns:
       The label and the runs of each group. Labels name the settings in which the groups differ; the label of a single
@@ -152,7 +152,10 @@ def _compared(run: RunFolder, group_by: Sequence[str]) -> dict[str, Any]:
         raise ValueError(f"{run.config} has no setting {', '.join(unknown)}")
     if group_by:
         return {name: settings[name] for name in group_by}
-    return {name: value for name, value in hyperparameters(settings).items() if name not in _NOT_COMPARED}
+    found = {name: value for name, value in hyperparameters(settings).items() if name not in _NOT_COMPARED}
+    if any(found.get(name) is not None for name in ENDS_OF_SCHEDULES):
+        found["schedule_steps"] = settings.get("schedule_steps") or settings.get("total_steps")
+    return found
 
 
 def _labels(groups: Sequence[dict[str, Any]]) -> list[str]:

@@ -55,7 +55,7 @@ class TuneOptions:
     evaluations: int = Tuning.evaluations
     """Evaluations during each training, at which trials are compared."""
     prune: bool = Tuning.prune
-    """Stop a trial early if it is worse than the median of the others at the same evaluation."""
+    """Stop a trial early if its best evaluation so far is worse than the median of the others at the present one."""
     check_seeds: int = Tuning.check_seeds
     """Number of fresh seeds on which the best and the default settings are compared at the end; 0 for no check."""
     jobs: int = Tuning.jobs

@@ -67,19 +67,19 @@ def read(dataset: Any, episodes: int | None = None) -> Demonstrations:
     if episodes is not None:
         check_whole_numbers(episodes=episodes)
     minari = _minari()
-    opened = dataset
-    if isinstance(dataset, str | os.PathLike):
-        folder = Path(dataset)
-        try:
-            opened = (
-                minari.MinariDataset(folder / "data")
-                if (folder / "data").is_dir()
-                else minari.load_dataset(os.fspath(dataset))
-            )
-        except FileNotFoundError as error:
-            raise ValueError(f"there is no dataset {os.fspath(dataset)!r}: {error}") from error
-        except OSError as error:
-            raise ValueError(f"the dataset {os.fspath(dataset)!r} cannot be read: {error}") from error
+    if not isinstance(dataset, str | os.PathLike):
+        return _read(dataset, episodes)
+    folder, name = Path(dataset), os.fspath(dataset)
+    try:
+        is_folder = (folder / "data").is_dir()
+        return _read(minari.MinariDataset(folder / "data") if is_folder else minari.load_dataset(name), episodes)
+    except FileNotFoundError as error:
+        raise ValueError(f"there is no dataset {name!r}: {error}") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"the dataset {name!r} cannot be read: {error}") from error
+
+
+def _read(opened: Any, episodes: int | None) -> Demonstrations:
     played = [
         Episode(
             tf.nest.map_structure(np.asarray, episode.observations),

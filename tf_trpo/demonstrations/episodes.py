@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -110,10 +110,14 @@ class Demonstrations:
 def _fit(space: gym.Space, actions: Any) -> bool:
     """Return whether actions, a nest of arrays [L, ...], lie in a space; float actions must only be finite."""
     if isinstance(space, gym.spaces.Dict):
-        return all(_fit(part, actions[name]) for name, part in space.items())
+        is_nest = isinstance(actions, Mapping) and actions.keys() == space.keys()
+        return is_nest and all(_fit(part, actions[name]) for name, part in space.items())
     if isinstance(space, gym.spaces.Tuple):
-        return all(_fit(part, given) for part, given in zip(space, actions, strict=True))
+        is_nest = isinstance(actions, tuple) and len(actions) == len(space)
+        return is_nest and all(_fit(part, given) for part, given in zip(space, actions, strict=True))
     actions = np.asarray(actions)
+    if actions.dtype.kind not in "biuf" or actions.shape[1:] != space.shape:
+        return False
     if space.dtype is not None and space.dtype.kind in "iu" and not np.array_equal(actions, np.floor(actions)):
         return False
     if isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete):

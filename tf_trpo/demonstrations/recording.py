@@ -138,6 +138,12 @@ def _acting(demonstrator: Any, stochastic: bool, seed: int) -> Act:
         raise TypeError(f"{demonstrator!r} cannot act: give an agent of tf_trpo, the folder of a model, or a function")
     if stochastic:
         raise ValueError("stochastic: a function draws its actions itself")
-    return lambda observations, _: tf.nest.map_structure(
-        lambda part: np.asarray(part)[None], demonstrator(_row(observations))
-    )
+
+    def by_function(observations: Any, step: int) -> Any:
+        action = demonstrator(_row(observations))
+        # Only a dict or a tuple is a nest; a list is an array.
+        return tf.nest.map_structure(
+            lambda part: np.asarray(part)[None], np.asarray(action) if isinstance(action, list) else action
+        )
+
+    return by_function

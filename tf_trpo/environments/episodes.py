@@ -44,13 +44,14 @@ class SeededEpisodes(gym.Wrapper):
         replay = None
         if options and REPLAY in options:
             replay = options[REPLAY][self._index]
-            options = {name: value for name, value in options.items() if name != REPLAY} or None
+            options = {name: value for name, value in options.items() if name != REPLAY}
         if seed is not None:
             self._seed, self._episode = seed, -1
         self._episode = self._episode + 1 if replay is None else replay[0]
         self.replay_ended = False
         seed = None if self._seed is None else episode_seed(self._seed, self._episode)
-        observation, info = self.env.reset(seed=seed, options=options)
+        # Gymnasium removes its own option, and may leave an empty dictionary.
+        observation, info = self.env.reset(seed=seed, options=options or None)
         for action in () if replay is None else replay[1]:
             try:
                 # An exception would end the environment's process, in which another episode could begin.

@@ -32,7 +32,7 @@ def fitting_actions(actions: Any, space: gym.Space) -> Any:
             nest = unnamed("actions", structure, typed)
             if batch.contains(nest):
                 return nest
-    raise ValueError(f"the model's action {' '.join(str(actions).split())} does not lie in the environment's {space}")
+    raise ValueError(f"the action {' '.join(str(actions).split())} does not lie in the environment's {space}")
 
 
 def _typed(numbers: np.ndarray, dtype: np.dtype) -> np.ndarray | None:

@@ -11,6 +11,8 @@ from tf_trpo.environments.probing import LONGEST, Play
 
 SLOW = 200
 """Steps per second below which an environment counts as slow: a million steps take more than 80 minutes."""
+_FEW = 50
+"""Number of steps from which on their speed is judged."""
 _UNEQUAL = 1e4
 """Largest allowed ratio of the largest reward to the median of the nonzero rewards, in absolute values."""
 
@@ -116,7 +118,8 @@ def _of_figures(seen: Play) -> Iterator[Finding]:
 
 def _of_speed(seen: Play) -> Iterator[Finding]:
     rate = seen.rate
-    if seen.rewards and rate < SLOW:
+    # The first steps, and resets, may take longer than others.
+    if (len(seen.rewards) >= _FEW or seen.seconds >= LONGEST) and rate < SLOW:
         yield warning(
             "slow",
             f"it takes {rate:.3g} steps per second: a million steps take {1e6 / rate / 3600:.2g} hours in one "

@@ -13,7 +13,7 @@ import gymnasium as gym
 
 from tf_trpo.environments.costs import Cost, find_costs
 from tf_trpo.environments.episodes import SeededEpisodes
-from tf_trpo.environments.failures import close_anyway, making
+from tf_trpo.environments.failures import close_anyway, described, making
 from tf_trpo.environments.guarded import GuardedEnvironment
 from tf_trpo.environments.in_use import check_new
 from tf_trpo.environments.masks import ActionMasks, with_masks
@@ -61,7 +61,7 @@ def make_wrapped(
     The arguments and errors are those of `make_environment`.
     """
     chosen = [find_wrapper(each) if isinstance(each, str) else each for each in wrappers]
-    env = made = _made(environment, env_kwargs or {})
+    env = _made(environment, env_kwargs or {})
     try:
         for wrapper in chosen:
             with making(f"the wrapper {wrapper_name(wrapper)}"):
@@ -69,7 +69,7 @@ def make_wrapped(
             env = _checked(wrapped, f"wrapper {wrapper} must give")
         return with_masks(env, action_masks)
     except Exception:
-        close_anyway(made)
+        close_anyway(env)
         raise
 
 
@@ -150,6 +150,8 @@ def find_wrapper(name: str) -> Callable[[gym.Env], gym.Env]:
         found = pkgutil.resolve_name(parts[1])
     except (ValueError, ImportError, AttributeError) as error:
         raise ValueError(f"the wrapper {name} cannot be imported: {error}") from None
+    except (Exception, SystemExit) as error:  # The module's own code.
+        raise ValueError(f"the wrapper {name} cannot be imported: {described(error)}") from error
     if not callable(found):
         raise ValueError(f"the wrapper {name} is not a class or function")
     number = parts[2]

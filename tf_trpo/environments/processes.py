@@ -20,6 +20,8 @@ from gymnasium.vector.async_vector_env import AsyncState
 from tf_trpo.environments.episodes import REPLAY
 from tf_trpo.environments.failures import EnvironmentFailedError, cause, described
 
+_LONGEST = 1e6
+"""Longest time limit in seconds, almost twelve days; Python's clocks take no numbers of any size."""
 _PATIENCE = 30.0
 """Maximum number of seconds that environments may take to close."""
 
@@ -39,7 +41,7 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
     def __init__(self, makers: Sequence[Callable[[], gym.Env]], *, timeout: float) -> None:
         if not timeout > 0:
             raise ValueError(f"the environments' timeout must be positive, got {timeout}")
-        self._timeout = timeout
+        self._timeout = min(timeout, _LONGEST)
         self._failed = False
         in_processes = [functools.partial(_made, make, index, os.getpid()) for index, make in enumerate(makers)]
         # No copies: a rollout copies the observations itself.

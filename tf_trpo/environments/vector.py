@@ -102,7 +102,12 @@ def make_vector_environment(
             raise ValueError(f"the backend {backend} takes no wrappers and gives no masks: use another backend")
         refuse_functions(costs)
         make_together = _make_envpool if backend == "envpool" else _make_by_vector_entry_point
-        environments = AdaptedVectorEnv(make_together(environment, num_envs, env_kwargs or {}))
+        together = make_together(environment, num_envs, env_kwargs or {})
+        try:
+            environments = AdaptedVectorEnv(together)
+        except Exception:
+            close_anyway(together, "the vector environment")
+            raise
     else:
         make = functools.partial(
             make_environment, environment=environment, **made_with, info_keys=info_keys, costs=costs
@@ -224,5 +229,18 @@ def _make_by_vector_entry_point(environment: Any, num_envs: int, env_kwargs: Map
 
 
 def _make_gymnasium(makers: Sequence[Callable[[], gym.Env]], backend: str, timeout: float) -> VectorEnv:
+    made: list[gym.Env] = []
+
+    def kept(make: Callable[[], gym.Env]) -> gym.Env:
+        made.append(make())
+        return made[-1]
+
     with making(unchanged=ValueError):
-        return BareSyncVectorEnv(makers) if backend == "sync" else GuardedAsyncVectorEnv(makers, timeout=timeout)
+        if backend == "async":
+            return GuardedAsyncVectorEnv(makers, timeout=timeout)
+        try:
+            return BareSyncVectorEnv([functools.partial(kept, make) for make in makers])
+        except Exception:
+            for environment in made:
+                close_anyway(environment)
+            raise

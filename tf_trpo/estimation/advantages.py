@@ -54,22 +54,20 @@ def check_rollout(function: str, *rows: tf.Tensor) -> None:
     check_shapes(function, **{name: (row, shapes[name]) for name, row in zip(shapes, rows, strict=True)})
 
 
-def advantage_moments(
-    advantages: tf.Tensor, weights: tf.Tensor, *, epsilon: float = 1e-8
-) -> tuple[tf.Tensor, tf.Tensor]:
+def advantage_moments(advantages: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Compute the shift and the scale that `normalize_advantages` uses.
 
     Args:
       advantages: float [N].
       weights: float [N], with sum 1; 0 on padding.
-      epsilon: added to the standard deviation, >= 0.
 
     Returns:
-      The mean, and the standard deviation plus epsilon, float scalars.
+      The mean, and the standard deviation, or 1 if all advantages are equal; float scalars. No epsilon is added, so
+      that advantages of size 1e-12 are normalised like advantages of size 1.
     """
     check_shapes("advantage_moments", advantages=(advantages, "N"), weights=(weights, "N"))
     mean, variance = weighted_moments(advantages, weights)
-    return mean, tf.sqrt(variance) + epsilon
+    return mean, tf.where(variance > 0.0, tf.sqrt(variance), tf.ones_like(variance))
 
 
 def winsorize(values: tf.Tensor, weights: tf.Tensor, limit: float | tf.Tensor) -> tf.Tensor:
@@ -96,16 +94,16 @@ def winsorize(values: tf.Tensor, weights: tf.Tensor, limit: float | tf.Tensor) -
     return tf.clip_by_value(values, mean - reach, mean + reach)
 
 
-def normalize_advantages(advantages: tf.Tensor, weights: tf.Tensor, *, epsilon: float = 1e-8) -> tf.Tensor:
+def normalize_advantages(advantages: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     """Shift and scale advantages to mean 0 and standard deviation 1 over the valid samples.
 
     Args:
-      advantages, weights, epsilon: as for `advantage_moments`.
+      advantages, weights: as for `advantage_moments`.
 
     Returns:
-      float [N]: 0 on padding, and 0 everywhere if all advantages are equal and epsilon is positive.
+      float [N]: 0 on padding, and 0 everywhere if all advantages are equal.
     """
     check_shapes("normalize_advantages", advantages=(advantages, "N"), weights=(weights, "N"))
-    mean, scale = advantage_moments(advantages, weights, epsilon=epsilon)
+    mean, scale = advantage_moments(advantages, weights)
     centred = (advantages - mean) / scale
     return tf.where(weights > 0, centred, tf.zeros_like(centred))

@@ -146,7 +146,8 @@ class Experiment:
           **changes: settings by name, which replace those of the preset; as for `replace`.
 
         Raises:
-          ValueError: no bundled preset has this name or names this environment, or as `replace`.
+          ValueError: no bundled preset has this name or names this environment, `name` is an environment and `env` is
+            another one, or as `replace`.
         """
         if name in bundled_presets():
             if "env" not in changes:
@@ -154,7 +155,9 @@ class Experiment:
             return cls.from_presets([name], changes)
         if not bundled_for(name, leaves(cls)):
             raise ValueError(f"no bundled preset names {name}; there are {', '.join(bundled_presets())}")
-        return cls.from_presets([], {"env": name, **changes})
+        if changes.get("env", name) != name:
+            raise ValueError(f"from_preset({name!r}) is of this environment: env cannot be {changes['env']!r}")
+        return cls.from_presets([], {**changes, "env": name})
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], **changes: Any) -> Experiment:

@@ -179,12 +179,16 @@ class Run:
         self._log_events()
 
     def _log_events(self) -> None:
-        """Send the library's log messages to the run's events file, which the first message makes, and to stderr."""
+        """Send the library's log messages to the run's events file, which the first message makes.
+
+        They also go to stderr, unless the run is quiet or the program has handlers of its own.
+        """
         file = logging.FileHandler(self.folder.events, delay=True, encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         self._open_files.callback(file.close)
         logger = logging.getLogger("tf_trpo")
-        for handler in filter(None, (file, logging.lastResort)):
+        shown = None if logger.hasHandlers() or self.experiment.run.quiet else logging.lastResort
+        for handler in filter(None, (file, shown)):
             logger.addHandler(handler)
             self._open_files.callback(logger.removeHandler, handler)
 

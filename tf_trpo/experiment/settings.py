@@ -161,7 +161,7 @@ class RunSettings:
     video_every: int = 0
     """Environment steps between films of an episode in TensorBoard, by Gymnasium's rgb_array; 0 for none."""
     quiet: bool = False
-    """Print only errors and, if a signal stops the run, how to continue."""
+    """Print only errors and, if a signal stops the run, how to continue; tune also prints its result."""
     export: bool = False
     """Also export a SavedModel to RUN_DIR/saved_model."""
     workers: int = 0
@@ -199,6 +199,8 @@ _IMMATERIAL = {field.name for field in dataclasses.fields(RunSettings)} - {"tota
 _IMMATERIAL -= {"update_parts"}
 _IMMATERIAL |= {"chunk_size", "fisher_vector_product"}
 """Settings that change a result by rounding at most."""
+ENDS_OF_SCHEDULES = ("final_std", "final_max_kl", "ppo_final_learning_rate")
+"""Settings that a run reaches at its end, so that a run depends on its length from the beginning."""
 _FIRST = ("env", "algorithm", "max_kl", "natural_max_kl", "target_kl", "total_steps", "seed")
 
 

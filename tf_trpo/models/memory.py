@@ -232,7 +232,7 @@ def make_cell(kind: MemoryKind, units: int, seed: int | None, *, span: float = D
       span: initial time constant of the slowest unit, in rows, >= 2; training can change all of them.
 
     Source:
-      Tallec and Ollivier (2018), "Can recurrent neural networks warp time?", section 3 (chrono initialisation).
+      Tallec and Ollivier (2018), "Can recurrent neural networks warp time?" (chrono initialisation).
     """
     kernel, recurrent = layer_seeds(seed, 2)
     initializers = {

@@ -82,7 +82,7 @@ class DemonstrationBonus:
 
     def _weight(self, objective: Objective, step: tf.Tensor) -> tf.Tensor:
         samples = objective.samples
-        largest = tf.reduce_max(tf.where(samples.weights > 0, samples.advantages, 0.0))
+        largest = tf.maximum(tf.reduce_max(tf.where(samples.weights > 0, samples.advantages, 0.0)), 0.0)
         decayed = scalar(self.demonstration_decay, tf.float64) ** tf.cast(step, tf.float64)
         return scalar(self.demonstration_weight, tf.float64) * decayed * tf.cast(largest, tf.float64)
 

@@ -197,7 +197,8 @@ class Objective:
         def on_chunk(samples: Samples) -> tuple[tf.Tensor, ...]:
             new = _float64(self.policy.parameters_at(theta, samples.observations))
             kl = self.policy.action_distribution.kl(samples.old, new)
-            mean, largest = weighted_mean(kl, samples.weights), tf.reduce_max(tf.where(samples.weights > 0, kl, 0.0))
+            mean = weighted_mean(kl, samples.weights)
+            largest = _largest(tf.reduce_max(tf.where(samples.weights > 0, kl, 0.0)), mean)
             entropy = self.entropy(new, samples.weights)
             return PolicyFigures(self.improvement(new, samples), mean, largest, entropy).tensors
 
@@ -249,7 +250,12 @@ def combined(first: tuple[tf.Tensor, ...], second: tuple[tf.Tensor, ...]) -> tup
     one, other = PolicyFigures(*first), PolicyFigures(*second)
     largest = tf.maximum(one.max_kl_over_states, other.max_kl_over_states)
     sums = PolicyFigures(*(a + b for a, b in zip(first, second, strict=True)))
-    return sums._replace(max_kl_over_states=largest).tensors
+    return sums._replace(max_kl_over_states=_largest(largest, sums.kl)).tensors
+
+
+def _largest(maximum: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
+    """Return the maximum, or the mean if it is not finite: a maximum that XLA computes leaves out NaN."""
+    return tf.where(tf.math.is_finite(mean), maximum, mean)
 
 
 def _sees_images(observations: Any, leading: int) -> bool:

@@ -13,6 +13,10 @@ POLL = 0.2
 """Seconds of a wait for calls, after which slow and lost workers are looked for."""
 
 
+class WorkerLostError(RuntimeError):
+    """A worker's process or machine is gone, and the answer to its call is lost."""
+
+
 class Workers(Protocol):
     """Workers, each in a process of its own, by number.
 

@@ -14,8 +14,7 @@ import numpy as np
 from tf_trpo.cores import available_cores
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.optimizers.parts import GRADIENT, PRODUCT, Given, PartComputer, Request
-from tf_trpo.rollouts.crew import POLL, SLOW, SLOW_SECONDS, Workers
-from tf_trpo.rollouts.worker import WorkerLostError
+from tf_trpo.rollouts.crew import POLL, SLOW, SLOW_SECONDS, WorkerLostError, Workers
 
 _logger = logging.getLogger(__name__)
 _PATIENCE = 60.0
@@ -55,8 +54,8 @@ class PartWorkers:
     """A `PartCrew` of workers. This process computes parts for which there is no worker.
 
     A new worker, or a new process of a worker that was lost, first computes a gradient that this process computes too.
-    It gets parts if the bits are the same. The first round waits for the first usable worker, at most a minute, and as
-    long again for the others. Later rounds do not wait for new workers.
+    It gets parts if the bits are the same. The first round waits for the first usable worker, and then as long
+    again for the others, at most a minute in all. Later rounds do not wait for new workers.
 
     A part goes to the same worker in each round, because this worker has the part's rows. If the worker is lost,
     another worker fetches the rows and computes the part. If the worker takes three times as long as the last round, an

@@ -15,12 +15,15 @@ from typing import Any
 from tf_trpo.extras import not_installed
 from tf_trpo.optimizers.parts import Request
 from tf_trpo.quiet import errors_only
-from tf_trpo.rollouts.worker import Call, Setup, ShardWorker, WorkerLostError
+from tf_trpo.rollouts.crew import WorkerLostError
+from tf_trpo.rollouts.worker import Call, Setup, ShardWorker
 
 _OBJECT_STORE = 256 * 2**20
 """Bytes of shared memory for rollouts in transit; Ray spills the rest to disk."""
 _PATIENCE = 20.0
 """Seconds within which the head of a cluster must answer."""
+_CLOSING = 5.0
+"""Seconds within which workers must have closed their environments, before they are killed."""
 _ENVIRONMENT = {
     # One thread: there is a worker for each core.
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1"),
@@ -132,8 +135,10 @@ class RayCrew:
             raise WorkerLostError(type(error).__name__) from None
 
     def close(self) -> None:
-        """End the workers, and Ray if this object started it."""
+        """Let idle workers close their environments, and end all workers, and Ray if this object started it."""
         try:
+            closing = [actor.close.remote() for actor in self._actors.values()]
+            self._ray.wait(closing, num_returns=len(closing), timeout=_CLOSING) if closing else None
             for worker in self._actors:
                 self.dismiss(worker)
         finally:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
 from tf_trpo.environments import EnvironmentFailedError
-from tf_trpo.rollouts.crew import POLL, SLOW, SLOW_SECONDS, Workers
+from tf_trpo.rollouts.crew import POLL, SLOW, SLOW_SECONDS, WorkerLostError, Workers
 from tf_trpo.rollouts.homes import Homes
 from tf_trpo.rollouts.rounds import Patience, Round
-from tf_trpo.rollouts.worker import Answer, Call, WorkerLostError
+from tf_trpo.rollouts.worker import Answer, Call
 
 _logger = logging.getLogger(__name__)
 _MOST_DEATHS = 5

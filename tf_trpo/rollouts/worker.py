@@ -17,6 +17,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, make_vector_environment
+from tf_trpo.environments.failures import close_anyway
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.rollouts.actor import LiteActor
 from tf_trpo.rollouts.seeds import Stream, operation_seed
@@ -51,10 +52,6 @@ class WeightsLayout(NamedTuple):
         parts = np.split(packed, np.cumsum(sizes)[:-1])
         # Copies, because a part of the packed bytes may be misaligned for its dtype.
         return [part.copy().view(self.dtypes[i]).reshape(self.shapes[i]) for i, part in enumerate(parts)]
-
-
-class WorkerLostError(RuntimeError):
-    """A worker's process or machine is gone, and the answer to its call is lost."""
 
 
 class Setup(NamedTuple):
@@ -232,6 +229,12 @@ class ShardWorker:
             return self._played(self._setup, call, weights, state, begin)
         except (EnvironmentFailedError, InvalidStepError, ValueError, ImportError, gym.error.Error) as error:
             return Answer(error=error)
+
+    def close(self) -> None:
+        """Close all environments."""
+        self._at.clear()
+        while self._sources:
+            close_anyway(self._sources.popitem()[1], "the environments of a shard")
 
     def compute(self, request: Request | None, threads: int) -> list[np.ndarray]:
         """Compute the results of a part of an update.

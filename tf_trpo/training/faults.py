@@ -58,17 +58,22 @@ class FaultLog:
 
 
 def update_faults(result: UpdateResult) -> list[str]:
-    """Return what was not finite in an update, in words; those parts of the update have changed nothing."""
+    """Return what was not finite in an update, in words; those parts of the update have changed nothing.
+
+    If a later Fisher-vector product is not finite, conjugate gradient returns its iterate before. A step along it that
+    keeps the limits is as good as any, and so no fault.
+    """
     outcome = result.policy.outcome
     searched = outcome.line_search_status
     causes = []
     if not np.isfinite(outcome.gradient_norm):
         causes.append("the policy gradient is not finite")
-    elif outcome.cg_status == ConjugateGradientStatus.BREAKDOWN:
+    elif not outcome.accepted and outcome.cg_status == ConjugateGradientStatus.BREAKDOWN:
         causes.append("a Fisher-vector product, or the right-hand side of its linear system, is not finite")
     elif searched == LineSearchStatus.NOT_FINITE:
         causes.append("the surrogate advantage, the KL or the weights of the new policy are not finite")
-    elif searched == LineSearchStatus.NO_DIRECTION and (outcome.cg_iterations or 0) > 0:
+    elif searched == LineSearchStatus.NO_DIRECTION and (outcome.cg_iterations or 0) > 0 and outcome.restores is None:
+        # With constraints, the best step may be 0.
         causes.append("the step has no finite length: the curvature along it is not a positive number")
     elif not outcome.accepted and (outcome.cg_status, outcome.cg_iterations) == _NO_FIRST_DIRECTION:
         causes.append("there is no direction to step in: the curvature along the first one is not a positive number")

@@ -11,7 +11,7 @@ import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
 from tf_trpo.environments import can_reset_some, known_mirror, open_vector_environment
-from tf_trpo.environments.costs import Cost, cost_labels
+from tf_trpo.environments.costs import Cost, cost_labels, find_costs
 from tf_trpo.environments.in_use import alone
 from tf_trpo.environments.infos import kept_costs
 from tf_trpo.environments.vector import Environment, refuse_making
@@ -140,7 +140,9 @@ def _opened_workers(
     import_ray()
     num_envs = opening["num_envs"]
     shards = spread.shards_of(num_envs)
-    making = {name: value for name, value in opening.items() if name != "num_envs"}
+    # A worker has not imported the modules of costs that are given by name.
+    costs = find_costs(opening.get("costs", ()))
+    making = {**{name: value for name, value in opening.items() if name != "num_envs"}, "costs": costs}
     with open_vector_environment(environment, 1, **making) as one:
         check_fit(policy, one)
         spec = observation_spec(one.single_observation_space)

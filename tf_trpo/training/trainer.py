@@ -158,6 +158,7 @@ class Trainer:
             "iterations": self.iterations,
             "first_iteration": self._first_iteration,
             "faults": self._faults.total,
+            "faults_in_a_row": self._faults.in_a_row,
             "carry": self._collector.state(),
             "learner": self._learner.state(),
             "source": self.source.state(),
@@ -196,8 +197,9 @@ class Trainer:
         check_identity(state["identity"], self._identity)
         self._learner.check_state(state["learner"])
         carry = state["carry"]
-        env_steps, iterations, first_iteration, faults = (
-            whole_number(state[name]) for name in ("env_steps", "iterations", "first_iteration", "faults")
+        env_steps, iterations, first_iteration, faults, in_a_row = (
+            whole_number(state[name])
+            for name in ("env_steps", "iterations", "first_iteration", "faults", "faults_in_a_row")
         )
         first_steps = whole_number(state["report"]["first_steps"])
         if not (first_steps <= env_steps and first_iteration <= iterations):
@@ -208,7 +210,7 @@ class Trainer:
         self._learner.restore(state["learner"])
         self._counters.env_steps.assign(env_steps)
         self._counters.iterations.assign(iterations)
-        self._first_iteration, self._faults.total = first_iteration, faults
+        self._first_iteration, self._faults.total, self._faults.in_a_row = first_iteration, faults, in_a_row
         if exact:
             self._collector.restore(carry)
         else:

@@ -33,7 +33,7 @@ def sole_owner(folder: Path) -> Iterator[None]:
     with (folder / "search.lock").open("w") as own:
         try:
             fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise ValueError(f"another process is searching in {folder}") from None
         _wait_for_workers(folder)
         yield
@@ -117,7 +117,7 @@ def _wait_for_workers(folder: Path) -> None:
         while True:
             try:
                 fcntl.flock(shared, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise ValueError(f"processes of an earlier search still work in {folder}") from None
                 time.sleep(_POLL)

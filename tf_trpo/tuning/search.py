@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import importlib.util
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,16 +63,18 @@ class Search:
         """Run the search, or continue it; see `Tuning.run`."""
         if not settings_file(self.folder).exists() and any(_others(self.folder)):
             raise ValueError(f"{self.folder} is not empty, and holds no search: name another folder")
-        # Make the environment once before the trials, so that its faults are not reported as failures of trials.
         experiment = self._start()
+        # Make an agent once before the trials, so that wrong settings are not reported as failures of trials.
+        experiment.make_agent()
         self.folder.mkdir(parents=True, exist_ok=True)
         with sole_owner(self.folder):
             space = self._space(experiment)
             write_settings(self.folder, self.tuning, space)
             study = Study(self.folder, space, self.tuning.experiment.run.seed, prune=self.tuning.prune)
-            study.enqueue_default(experiment)
+            outside, quiet = study.enqueue_default(experiment), self.tuning.experiment.run.quiet
+            if outside and not quiet:
+                print(f"no trial has the default settings: {', '.join(outside)} lie outside the space", file=sys.stderr)
             study.repeat_killed()
-            quiet = self.tuning.experiment.run.quiet
             with TrialTable(study.records, self.tuning.trials, quiet=quiet) as table:
                 self._search(study, table)
                 best = best_of(study.records())

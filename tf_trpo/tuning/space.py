@@ -105,7 +105,8 @@ def default_space(experiment: Experiment, fixed: Collection[str] = ()) -> dict[s
 
     Returns:
       A space of the size of a step, its damping, the discount, lambda, the number of samples, and the fit of the value
-      function; also the initial standard deviation, unless it is None.
+      function; also the initial standard deviation, unless it is None. Values that the other settings exclude are left
+      out: for example, num_steps must be a multiple of segment_length.
     """
     found = experiment.flat()
     space: dict[str, Range | Choice] = {}
@@ -122,11 +123,24 @@ def default_space(experiment: Experiment, fixed: Collection[str] = ()) -> dict[s
     gammas, lambdas, steps = (0.95, 0.97, 0.98, 0.99, 0.995, 0.999), (0.8, 0.9, 0.95, 0.98, 1.0), found["num_steps"]
     space["gamma"] = Choice(tuple(sorted({*gammas, found["gamma"]})))
     space["gae_lambda"] = Choice(tuple(sorted({*lambdas, found["gae_lambda"]})))
-    space["num_steps"] = Choice(tuple(sorted({max(steps // 4, 1), max(steps // 2, 1), steps, 2 * steps, 4 * steps})))
+    lengths = {max(steps // 4, 1), max(steps // 2, 1), steps, 2 * steps, 4 * steps}
+    allowed = sorted(length for length in lengths if _is_allowed(experiment, num_steps=length))
+    if len(allowed) > 1:
+        space["num_steps"] = Choice(tuple(allowed))
     epochs = found["value_epochs"]
     if epochs:
-        space["value_epochs"] = Range(max(epochs // 4, 1), epochs * 4, log=True)
+        most = max(factor for factor in (1, 2, 3, 4) if _is_allowed(experiment, value_epochs=epochs * factor))
+        if most > 1:
+            space["value_epochs"] = Range(max(epochs // 4, 1), epochs * most, log=True)
     return {name: values for name, values in space.items() if name not in fixed}
+
+
+def _is_allowed(experiment: Experiment, **changes: Any) -> bool:
+    try:
+        experiment.replace(**changes)
+    except ValueError:
+        return False
+    return True
 
 
 def check_space(space: SearchSpace, experiment: Experiment) -> None:

@@ -23,6 +23,7 @@ from tf_trpo.tuning.space import Range, SearchSpace, is_whole, values_in
 try:
     import optuna
     from optuna.trial import FrozenTrial, TrialState
+    from sqlalchemy.exc import DatabaseError
     from sqlalchemy.pool import NullPool
 except ImportError as error:
     raise not_installed("optuna") from error
@@ -63,7 +64,10 @@ class Study:
       folder: folder of the search; study.db in it holds the trials.
       space: the search space.
       seed: seed from which settings are drawn.
-      prune: stop trials early that are worse than the median of the others at the same evaluation.
+      prune: stop a trial early if its best evaluation so far is worse than the median of the others at the present one.
+
+    Raises:
+      ValueError: study.db is damaged, or is no database.
     """
 
     def __init__(self, folder: Path, space: SearchSpace, seed: int, *, prune: bool) -> None:
@@ -75,7 +79,10 @@ class Study:
         url = f"sqlite:///{folder / 'study.db'}"
         # Without a pool, every connection is closed after its use, so none is left open when the search ends.
         engine = {"connect_args": {"timeout": 60}, "poolclass": NullPool}
-        storage = optuna.storages.RDBStorage(url, engine_kwargs=engine)
+        try:
+            storage = optuna.storages.RDBStorage(url, engine_kwargs=engine)
+        except (DatabaseError, optuna.exceptions.StorageInternalError) as error:
+            raise ValueError(f"{folder / 'study.db'} cannot be used: {getattr(error, 'orig', error)}") from error
         pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
         if prune:
             pruner = optuna.pruners.MedianPruner(n_startup_trials=_STARTUP, n_warmup_steps=1)
@@ -83,11 +90,17 @@ class Study:
             storage=storage, study_name="tuning", direction="maximize", load_if_exists=True, pruner=pruner
         )
 
-    def enqueue_default(self, experiment: Experiment) -> None:
-        """Give the first trial the settings from which the search starts, as far as they lie in the space."""
+    def enqueue_default(self, experiment: Experiment) -> list[str]:
+        """Give the first trial the settings from which the search starts, as far as they lie in the space.
+
+        Returns:
+          The settings whose values do not lie in the space. If there are any, no trial has the default settings.
+        """
+        found = values_in(self._space, experiment)
+        outside = [name for name in self._space if name not in found]
         if not self._trials():
-            inside = {name: _encoded(value) for name, value in values_in(self._space, experiment).items()}
-            self._enqueue(inside, {_DEFAULT: len(inside) == len(self._space)})
+            self._enqueue({name: _encoded(value) for name, value in found.items()}, {_DEFAULT: not outside})
+        return outside
 
     def repeat_killed(self, worker: int | None = None) -> int:
         """Mark running trials as killed, and enqueue their repetition. No process may be running them any more.

@@ -74,8 +74,9 @@ def _value(tuning: Tuning, study: Study, trial: Any, folder: Path, on_change: Ca
             is_first, reported = reported < 0, step
             trial.report(value, step)
             on_change()
-            # The pruner spares position 0 only, which trials with long rollouts skip.
-            return not is_first and trial.should_prune()
+            # The pruner spares position 0 only, which trials with long rollouts skip. It compares a trial's best
+            # evaluation so far, to which those of later seeds, which begin anew, would add little.
+            return not is_first and place == 0 and trial.should_prune()
 
         experiment = tuning.experiment.replace(**settings, seed=seed)
         value = train_once(experiment, folder.with_name(f"{folder.name}-{seed}"), tuning.evaluations, report)
