@@ -1,7 +1,9 @@
 """A client for a served model with a memory. The server is stateless, so the client sends the state with each request.
 
-python scripts/serve.py models/CartPole-v1 &
-python examples/serve_memory_client.py http://127.0.0.1:8501/v1/models/CartPole-v1 CartPole-v1
+python scripts/train.py --env CartPole-v1 --memory gru --total-steps 20000 --run-dir runs/remembers
+python scripts/export.py runs/remembers --output models/remembers
+python scripts/serve.py models/remembers &
+python examples/serve_memory_client.py http://127.0.0.1:8501/v1/models/remembers CartPole-v1
 """
 
 import json

@@ -9,7 +9,7 @@ EXTRAS = {
     "envpool": "envpool",
     "minari": "demonstrations",
     "optuna": "tune",
-    "ray": "ray",
+    **dict.fromkeys(("psutil", "ray"), "ray"),
     "tensorflow_serving": "warmup",
     "tf2onnx": "onnx",
 }

@@ -105,3 +105,10 @@ def test_with_the_flag_the_module_is_imported(run, imported, refused, capsys):
 
 def test_a_missing_module_is_one_line(imported, refused):
     assert "no_such_module" in refused("train", "--allow-import", "--env", "no_such_module:Env-v0")
+
+
+def test_a_cost_function_of_any_module_needs_the_flag(refused, tmp_path):
+    """A wrapper of the package needs none; but a path of attributes leads from each module to what it imports."""
+    cost = "tf_trpo.environments:rendering.subprocess.Popen"
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"env": "Taxi-v4", "costs": [cost]}))
+    assert f"cost {cost} makes Python import the module" in refused("train", "--preset", tmp_path / "mine.yaml")

@@ -1,10 +1,12 @@
 """`play`: episodes with a local model and with a server's, with and without a video, and refusals."""
 
+import base64
 import dataclasses
 import inspect
 import json
 import re
 import shutil
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -17,6 +19,7 @@ import tf_trpo
 from tf_trpo.cli import main
 from tf_trpo.environments.episodes import episode_seed
 from tf_trpo.environments.fitting import fitting_actions
+from tf_trpo.extras import not_installed
 from tf_trpo.models import PolicySettings
 from tf_trpo.serving import read_metadata
 from tf_trpo.serving.local_policy import LocalPolicy
@@ -164,6 +167,51 @@ def test_a_renderer_that_crashes_is_one_line_and_leaves_no_file(tmp_path, import
     assert "crashing:Crashing-v0 cannot be filmed: its process died (SIGSEGV)" in refused("play", *arguments)
     assert not (tmp_path / "film.gif").exists()
     assert not imported()
+
+
+def test_a_video_is_replaced_only_by_a_whole_one(model, tmp_path, importable, refused):
+    importable(
+        "breaking",
+        "import gymnasium\n"
+        "from gymnasium.envs.classic_control import CartPoleEnv\n"
+        "class Breaking(CartPoleEnv):\n"
+        "    def step(self, action):\n"
+        "        raise OSError('the pole broke')\n"
+        "gymnasium.register('Breaking-v0', Breaking)\n",
+    )
+    arguments = ["--env", "breaking:Breaking-v0", "--allow-import", model, "--video"]
+    (tmp_path / "films").mkdir()
+    film = tmp_path / "films" / "film.gif"
+    film.write_bytes(b"an earlier one")
+    with pytest.raises(SystemExit, match=r"^3$"):
+        main(["play", *map(str, (*arguments, film))])
+    assert [(path, path.read_bytes()) for path in film.parent.iterdir()] == [(film, b"an earlier one")]
+    folder = tmp_path / "folder.gif"
+    folder.mkdir()
+    assert refused("play", *arguments, folder) == f"error: {folder}: Is a directory\n"
+    missing = tmp_path / "no" / "x.gif"
+    assert refused("play", *arguments, missing).startswith(f"error: {missing}: No such")
+
+
+def test_without_ffmpeg_the_extra_is_named(model, tmp_path, refused, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    assert str(not_installed("imageio")) in refused("play", model, "--video", tmp_path / "film.mp4")
+    assert not list(tmp_path.glob("*.mp4"))
+
+
+def test_a_user_and_a_password_of_a_url_are_sent(monkeypatch):
+    sent = []
+    monkeypatch.setattr("http.client.HTTPConnection.request", lambda *given: sent.append(given))
+    monkeypatch.setattr("http.client.HTTPConnection.getresponse", lambda self: (_ for _ in ()).throw(OSError("gone")))
+    for url in ("http://me:a%20b%3A@[::1]:8501/v1/models/x", "http://[::1]:8501/v1/models/x"):
+        with pytest.raises((RemoteError, OSError), match=r"\[::1\]:8501/v1/models/x|gone"):
+            RemotePolicy(url).act(np.zeros((1, 4)))
+    headers = [given[-1] for given in sent]
+    assert base64.b64decode(headers[0].pop("Authorization").removeprefix("Basic ")) == b"me:a b:"
+    assert all(each == {"Content-Type": "application/json"} for each in (headers[0], headers[-1]))
+    for url in ("http://h/v1/models/x?a=b", "http://h/v1/models/x#f"):
+        with pytest.raises(ValueError, match="is not the URL of a model"):
+            RemotePolicy(url)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:99999", "127.0.0.1:abc", "[::1", "[x]:1", "a\x01b:1", ":1"])

@@ -32,6 +32,7 @@ def model(tmp_path_factory):
         (["--poll-seconds", "inf"], "poll_seconds must be in (0, 86400]"),
         (["--port", "65536"], "port must be in [0, 65535]"),
         (["--threads", "-1"], "threads must be zero or positive"),
+        (["--host", ""], "host must be an address, such as 0.0.0.0"),
         (["--name", "a/b"], "name must be without / and :"),
     ],
 )

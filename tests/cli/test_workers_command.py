@@ -76,6 +76,21 @@ def test_however_a_training_ends_no_process_is_left_and_it_can_be_resumed(how, t
 
 
 @pytest.mark.slow
+def test_a_signal_that_also_ends_ray_loses_no_more_than_the_iteration(tmp_path):
+    run = tmp_path / "run"
+    process = begun(run, "--workers", 2)
+    os.killpg(process.pid, signal.SIGTERM)
+    begin = time.monotonic()
+    status, error = ended(process)
+    # Before Ray ends, the iteration may be over.
+    assert status in (3, 143), error
+    assert status == 143 or "the Ray that this process started has ended" in error
+    assert time.monotonic() - begin < 55
+    assert tf_trpo.load(run / "agent.keras")
+    subprocess.run(command("--resume", run), check=True, timeout=240)
+
+
+@pytest.mark.slow
 def test_an_update_in_parts_gives_the_same_files_and_keeps_their_number(tmp_path, refused):
     here, there = tmp_path / "here", tmp_path / "there"
     for run, workers in ((here, 0), (there, 2)):

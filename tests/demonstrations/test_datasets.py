@@ -74,6 +74,22 @@ def test_minari_reads_environment_and_endings_and_a_folder_can_be_read(folder):
         write(shown, "cartpole/linear-v0")
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: (data / "metadata.json").write_text("{"),
+        lambda data: [path.unlink() for path in data.iterdir()],
+        lambda data: (data / "main_data.hdf5").write_bytes(b"no HDF5" * 100),
+    ],
+    ids=["metadata", "nothing", "episodes"],
+)
+def test_a_damaged_dataset_is_one_line(damage, folder, walk):
+    write(record(lambda observation: 6, walk, 1), "mine/walk-v0")
+    damage(folder / "mine" / "walk-v0" / "data")
+    with pytest.raises(ValueError, match=r"^the dataset '.*walk-v0' cannot be read: |^there is no dataset"):
+        read(folder / "mine" / "walk-v0")
+
+
 def test_a_missing_dataset_is_one_line(monkeypatch, walk):
     with pytest.raises(ValueError, match=r"^there is no dataset 'cartpole/none-v0': "):
         read("cartpole/none-v0")

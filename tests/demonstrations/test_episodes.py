@@ -47,6 +47,9 @@ def test_the_rollout_has_the_episodes_in_order_each_followed_by_a_row_that_is_no
         (gym.spaces.MultiBinary(2), [[1, 0], [1, 1]], [[1, 0], [2, 1]]),
         (gym.spaces.Box(0, 3, (1,), np.int32), [[0], [3]], [[0], [4]]),
         (gym.spaces.Box(-1, 1, (1,)), [[0.0], [1.5]], [[0.0], [np.inf]]),
+        (gym.spaces.Box(-1, 1, (1,)), [[0.0], [1.5]], [[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]),
+        (gym.spaces.Box(-1, 1, (1,)), [[0.0], [1.5]], [["left"], ["right"]]),
+        (gym.spaces.Discrete(2), [0, 1], [[0], [1]]),
     ],
     ids=lambda space: type(space).__name__ if isinstance(space, gym.Space) else "",
 )
@@ -59,6 +62,13 @@ def test_actions_outside_of_the_space_are_refused(space, good, bad):
         for action_space, episode in ((space, flat), (spaces[1], nested)):
             with contextlib.nullcontext() if fits else pytest.raises(ValueError, match="action that does not lie in"):
                 Demonstrations(spaces[0], action_space, [episode])
+
+
+@pytest.mark.parametrize("space", [gym.spaces.Box(-1, 1, (1,)), gym.spaces.Dict(b=gym.spaces.Discrete(2))])
+def test_actions_of_another_structure_are_refused(space):
+    actions = {"a": np.zeros((2, 1))}
+    with pytest.raises(ValueError, match="action that does not lie in"):
+        Demonstrations(gym.spaces.Box(-1, 1, (1,)), space, [Episode(np.zeros((3, 1)), actions, np.zeros(2), True)])
 
 
 def test_actions_that_the_mask_forbids_are_refused():

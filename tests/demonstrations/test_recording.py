@@ -81,6 +81,13 @@ def test_a_saved_models_episodes_are_those_of_its_agent(tmp_path):
     assert shown.action_space.shape == (1,)
 
 
+def test_a_function_may_return_a_list():
+    recorded = record(lambda observation: [0.5], "Pendulum-v1", 1, max_episode_steps=3)
+    assert recorded.episodes[0].actions.tolist() == [[0.5]] * 3
+    with pytest.raises(ValueError, match=r"^the action .*'left'.* does not lie in the environment's Box"):
+        record(lambda observation: ["left"], "Pendulum-v1", 1)
+
+
 def test_a_demonstrator_that_cannot_act_is_refused(walk, tmp_path):
     with pytest.raises(TypeError, match="cannot act: give an agent of tf_trpo"):
         record(3, walk)

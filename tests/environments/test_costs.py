@@ -9,7 +9,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, make_vector_environment
-from tf_trpo.environments.costs import cost_labels, find_costs
+from tf_trpo.environments.costs import cost_labels, find_costs, import_costs
 from tf_trpo.rollouts import EpisodeTracker, LocalSource
 from tf_trpo.rollouts.actor import Actions
 
@@ -202,3 +202,10 @@ def test_cost_functions_are_found_only_in_modules_that_are_imported_already():
     for wrong in ([3], ["speed", None], [b"speed"]):
         with pytest.raises(ValueError, match="costs must be names or functions, got"):
             cost_labels(wrong)
+
+
+def test_an_error_of_the_costs_module_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "unlicensed_costs.py").write_text("raise RuntimeError('no licence found')")
+    with pytest.raises(ValueError, match=r"unlicensed_costs:rise cannot be imported: RuntimeError: no licence found$"):
+        import_costs(["speed", "unlicensed_costs:rise"])

@@ -175,3 +175,18 @@ def test_nests_of_actions_are_replayed(make):
     for row in range(4):
         environment.step(given["a"][row] + given["b"][0][row])
     np.testing.assert_array_equal(found[0], environment.position)
+
+
+def test_an_environment_gets_no_options_where_none_were_given(make):
+    """Gymnasium takes its own option, the mask, out of the options, and leaves an empty dictionary."""
+
+    class Chosen(Walk):
+        def reset(self, *, seed=None, options=None):
+            observation, info = super().reset(seed=seed)
+            return observation if options is None else np.array([options["start"], 0.0]), info
+
+    environments = make(Chosen)
+    environments.reset(seed=SEEDS)
+    environments.reset(options={"reset_mask": np.array([True, False, True])})
+    observations, _ = environments.reset(options={"start": 5.0, "reset_mask": np.array([True, True, False])})
+    assert observations[:2, 0].tolist() == [5.0, 5.0]

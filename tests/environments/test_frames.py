@@ -6,8 +6,8 @@ import pytest
 from gymnasium import spaces
 
 from tf_trpo.environments import EnvironmentFailedError, FrameStack, make_vector_environment
-from tf_trpo.models.networks import channels_first
 from tf_trpo.spaces import mask_of, observation_spec
+from tf_trpo.spaces.specs import channels_first
 
 
 class Counting(gym.Env):

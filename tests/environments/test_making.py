@@ -123,10 +123,13 @@ def test_a_name_that_makes_no_environment_is_refused(name, making, message, impo
         ("gymnasium:Wrapper", "wrappers must be list or tuple, got 'gymnasium:Wrapper'"),
         (gym.Wrapper, "wrappers must be list or tuple, got <class"),
         ([lambda env: None], "must give a gymnasium.Env, it gave a NoneType"),
+        (["unlicensed:Wrapper"], "the wrapper unlicensed:Wrapper cannot be imported: SystemExit: no licence found"),
     ],
-    ids=["module", "name", "no name", "no class", "no sequence", "no list", "no environment"],
+    ids=["module", "name", "no name", "no class", "no sequence", "no list", "no environment", "its own error"],
 )
-def test_a_wrapper_that_cannot_be_found_is_refused(wrappers, message):
+def test_a_wrapper_that_cannot_be_found_is_refused(wrappers, message, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "unlicensed.py").write_text("import sys\nsys.exit('no licence found')")
     with pytest.raises((TypeError, ValueError), match=message):
         make_vector_environment(Game, wrappers=wrappers)
 

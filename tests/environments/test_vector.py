@@ -125,6 +125,33 @@ def test_refused_environments_are_closed_except_the_callers():
     assert [environment.closed for environment in refused] == [True, False]
 
 
+def test_if_one_environment_cannot_be_made_those_before_it_are_closed():
+    made = []
+
+    def make():
+        if len(made) == 2:
+            raise OSError("the port is in use")
+        made.append(Constant())
+        return made[-1]
+
+    with pytest.raises(EnvironmentFailedError, match="the port is in use"):
+        make_vector_environment(make, 3)
+    assert [environment.closed for environment in made] == [True, True]
+
+
+def test_a_wrapper_is_closed_if_the_next_one_fails():
+    closed = []
+
+    class Noted(gym.Wrapper):
+        def close(self):
+            closed.append(self)
+            super().close()
+
+    with pytest.raises(EnvironmentFailedError, match="size must be even"):
+        make_vector_environment(Constant, wrappers=[Noted, odd])
+    assert len(closed) == 1
+
+
 def test_environments_are_closed_at_the_end_of_the_context_except_the_callers():
     inside = [Constant(), Constant()]
     with open_vector_environment(lambda: inside[0], 1), open_vector_environment(SyncVectorEnv([lambda: inside[1]]), 1):

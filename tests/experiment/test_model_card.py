@@ -50,3 +50,11 @@ def test_the_film_is_shown_if_there_is_one(tmp_path):
     (tmp_path / "film.gif").touch()
     head = card_head(tmp_path, "E-v0", "trpo", {"stochastic": RESULT})
     assert head.endswith(f"\n# {tmp_path.name}\n\n![The policy in E-v0](film.gif)\n")
+    # The film may show an earlier version.
+    assert "](film.gif)" not in card_head(tmp_path, "E-v0", "trpo", {"stochastic": RESULT}, film=False)
+
+
+def test_the_name_is_that_of_the_folder_wherever_a_command_runs(tmp_path, monkeypatch):
+    named = card_head(tmp_path, "E-v0", "trpo", {"stochastic": RESULT})
+    monkeypatch.chdir(tmp_path)
+    assert card_head(Path(), "E-v0", "trpo", {"stochastic": RESULT}) == named

@@ -41,3 +41,12 @@ def test_outside_of_a_checkout_there_is_none(tmp_path, monkeypatch):
     assert commit_of(tmp_path) is None
     monkeypatch.setenv("PATH", str(tmp_path))
     assert commit_of(tmp_path) is None
+
+
+def test_the_checkout_of_something_else_is_none(git, tmp_path):
+    installed = tmp_path / ".venv" / "lib" / "tf_trpo"
+    installed.mkdir(parents=True)
+    (installed / "__init__.py").touch()
+    for ignored in ("", ".venv"):
+        (tmp_path / ".gitignore").write_text(ignored)
+        assert commit_of(installed) is None

@@ -11,12 +11,12 @@ from tf_trpo.models.networks import (
     MIDDLE,
     NATURE,
     SMALL,
-    channels_first,
     convolutions_for,
     default_network,
     first_affine_layer,
 )
 from tf_trpo.spaces import flatten_to, observation_spec, parts, without_masks
+from tf_trpo.spaces.specs import channels_first
 
 Box = gym.spaces.Box
 RNG = np.random.default_rng(0)

@@ -14,7 +14,7 @@ from tf_trpo.spaces import named
 
 def test_a_saved_model_acts_as_the_agent_and_knows_the_spaces(case_of, case_name):
     case = case_of(case_name)
-    policy = LocalPolicy(case.folder)
+    policy = LocalPolicy(str(case.folder))
     sampled = case.agent.predict(case.inputs, stochastic=True, seed=3)
     for nest, actions in ((policy.act(case.inputs), case.actions), (policy.act(case.inputs, seed=(3, 0)), sampled)):
         found, wanted = named("actions", nest), named("actions", actions)

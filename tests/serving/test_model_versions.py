@@ -1,5 +1,7 @@
 """Version folders: numbers, and many writers at once."""
 
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -26,6 +28,22 @@ def test_versions_are_the_folders_with_plain_numbers_and_the_next_follows_the_hi
     assert max(version_folders(tmp_path)) == 2**63 - 1
     with pytest.raises(OSError, match="has the largest number of a version already"):
         add_version(tmp_path, write("next"))
+
+
+def test_a_number_that_is_taken_by_something_else_is_left_out(tmp_path):
+    (tmp_path / "1").write_text("a file")
+    (tmp_path / "2").symlink_to("nowhere")
+    assert add_version(tmp_path, write("next")) == tmp_path / "3"
+    assert (tmp_path / "1").read_text() == "a file"
+
+
+def test_what_a_killed_writer_has_left_is_removed_after_a_day(tmp_path):
+    old, new = tmp_path / ".writing-old", tmp_path / ".writing-new"
+    for folder in (old, new):
+        write("half")(folder)
+    os.utime(old, (time.time() - 100_000,) * 2)
+    add_version(tmp_path, write("next"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".writing-new", "1"]
 
 
 def test_writers_at_the_same_time_get_a_version_each_and_none_is_lost(tmp_path):

@@ -245,17 +245,17 @@ def test_only_what_stopped_a_step_is_a_fault(figures, cause):
     assert [fault[: len(cause)] for fault in found] == ([cause] if cause else [])
 
 
-def test_a_resumed_run_continues_a_row_of_faults(borrow_agent, tmp_path):
-    class Interrupt(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            self.model.stop_training = epoch == 2
-
-    environment = Faulty(from_step(40, reward=NAN))
-    fit(borrow_agent(Faulty), environment, 9, max_faults=3, callbacks=[Interrupt(), Checkpoint(tmp_path, 1)])
-    assert read_checkpoint(tmp_path)[1]["faults_in_a_row"] == 2
-    failed = pytest.raises(TrainingFailedError, match=r"^3 faults in a row")
-    with failed, pytest.warns(UserWarning, match="cannot be played again"):
-        fit(borrow_agent(Faulty), Faulty(from_step(1, reward=NAN)), 9, max_faults=3, resume_from=tmp_path)
+def test_a_resumed_run_continues_a_row_of_faults(agents, tmp_path):
+    agent, other = agents
+    agent.learner.restore(other.learner.state())
+    agent.env_steps.assign(0)
+    agent.iterations.assign(0)
+    fault().assign("gradient")
+    stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: setattr(agent, "stop_training", True))
+    fit(agent, Faulty(), 9, max_faults=2, callbacks=[stop, Checkpoint(tmp_path, 1)])
+    assert int(agent.iterations.numpy()) == 1
+    with pytest.raises(TrainingFailedError, match=r"^2 faults in a row, .*\(iteration 1, after 28 "):
+        fit(agent, Faulty(), 9, max_faults=2, resume_from=tmp_path)
 
 
 def test_an_evaluation_with_a_number_that_is_not_finite_ends_the_run_which_is_saved(borrow_agent, tmp_path):

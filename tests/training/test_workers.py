@@ -68,9 +68,11 @@ class Each(keras.callbacks.Callback):
 
 def train(workers, environment="CartPole-v1", *, function=lambda iteration: None, policy=None, steps=STEPS, **options):
     """Train, and return the weights and the history."""
-    callbacks = options.pop("callbacks", ())
+    callbacks, costs = options.pop("callbacks", ()), options.pop("costs", ())
     making = {name: options[name] for name in ("wrappers",) if name in options}
-    agent = tf_trpo.TRPO.for_env(environment, seed=0, policy=policy or PolicySettings(hidden_sizes=(8,)), **making)
+    agent = tf_trpo.TRPO.for_env(
+        environment, seed=0, policy=policy or PolicySettings(hidden_sizes=(8,)), costs=costs, **making
+    )
     agent.compile(jit_compile=False)
     history = agent.fit(
         environment,
@@ -224,6 +226,18 @@ class Jumping(gym.Wrapper):
 
 def make_pendulum():
     return gym.make("Pendulum-v1", max_episode_steps=9)
+
+
+def lean(observation, action, *others):
+    return float(abs(observation[2])) + 0.1 * float(action)
+
+
+@pytest.mark.slow
+def test_cost_functions_by_name_work_in_workers(instance):
+    costs = [f"{__name__}:lean"]
+    found = train(2, costs=costs)
+    assert_same(found, train(0, costs=costs))
+    assert "rollout/cost/lean" in found[1]
 
 
 @pytest.mark.slow

@@ -250,19 +250,6 @@ def test_fixed_settings_are_the_same_in_all_trials(tiny, returning, tmp_path):
         dataclasses.replace(tuning, fixed_settings=()).run(tmp_path / "search")
 
 
-def test_a_search_that_recorded_no_fixed_settings_keeps_its_space(tiny, returning, tmp_path):
-    returning(far_from_the_best)
-    folder = tmp_path / "search"
-    Tuning(tiny, trials=1, check_seeds=0).run(folder)
-    settings, space = json.loads((folder / "tuning.json").read_text()), (folder / "space.yaml").read_bytes()
-    (folder / "tuning.json").write_text(
-        json.dumps({name: settings[name] for name in settings if name != "fixed_settings"})
-    )
-    found = Tuning(tiny, trials=2, check_seeds=0, fixed_settings=("gamma",)).run(folder)
-    assert found.trials == {"complete": 2}
-    assert (folder / "space.yaml").read_bytes() == space
-
-
 def test_a_folder_with_other_files_is_refused_and_not_changed(tiny, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ValueError, match="is not empty, and holds no search"):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from tf_trpo.cli.parsing import Positional, parse
-from tf_trpo.cli.play import PlayOptions, play
+from tf_trpo.cli.play import PlayOptions, import_imageio, play
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.environment_id import check_imports
@@ -60,11 +61,18 @@ def main(argv: Sequence[str]) -> None:
         from tf_trpo.environments import check_rendering
 
         check_rendering(experiment.env, **making)
+        import_imageio()
     start_keras()
     import tf_trpo
     from tf_trpo.environments.costs import import_costs
 
     agent = tf_trpo.load(folder.agent)
+    sampled: dict[str, float] | None = None
+    # What may fail comes first: a running server loads a new version at once.
+    if options.card:
+        import_costs(experiment.environment.costs)
+        how = {"stochastic": True, "seed": experiment.run.seed, **making}
+        sampled = agent.evaluate(experiment.env, SAMPLED_EPISODES, **how)
     version = agent.export(
         options.output,
         format=options.format,
@@ -73,12 +81,12 @@ def main(argv: Sequence[str]) -> None:
         evaluation=evaluation,
         warmup=options.warmup,
     )
+    film = options.output / FILM
     if options.film:
-        play(PlayOptions(version, video=options.output / FILM, allow_import=options.allow_import))
+        play(PlayOptions(version, video=film, allow_import=options.allow_import))
     if options.card:
-        import_costs(experiment.environment.costs)
-        how = {"stochastic": True, "seed": experiment.run.seed, **making}
-        sampled = agent.evaluate(experiment.env, SAMPLED_EPISODES, **how)
+        if not options.film and film.exists():
+            print(f"{film} shows an earlier version: the card does not show it", file=sys.stderr)
         evaluations = {"deterministic": evaluation, "stochastic": sampled}
-        write_model_card(Path(version), folder, int(agent.env_steps.numpy()), evaluations)
+        write_model_card(Path(version), folder, int(agent.env_steps.numpy()), evaluations, film=options.film)
     print(version)

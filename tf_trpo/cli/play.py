@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.cli.startup import start_tensorflow
+from tf_trpo.environments.masks import ActionMasks
 from tf_trpo.experiment.conversion import changed
 from tf_trpo.experiment.environment_id import check_imports
 from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.experiment.settings import EPISODES, SEEDS, EnvironmentSettings
+from tf_trpo.extras import not_installed
+from tf_trpo.files import replaced_at_once
 from tf_trpo.ranges import require, require_allowed
 
 if TYPE_CHECKING:
@@ -48,13 +53,16 @@ class PlayOptions:
     """Arguments of the environment, a JSON object; by default those of the model, if the environment is the same."""
     wrapper: tuple[str, ...] = ()
     """Wrappers to apply in this order, as module:Class; by default the model's, if the environment is the same."""
+    action_masks: ActionMasks | None = None
+    """Where action masks come from: auto, info or off, as in the training; by default as in the model's metadata, or
+    auto with a URL."""
     video: Path | None = None
     """Record to this file, FILE.mp4 or FILE.gif (extra play)."""
     json: bool = False
     """Print one JSON object: returns, lengths, mean_return."""
     allow_import: bool = False
-    """Allow an environment of the form module:Class or module:Id, wrappers and cost functions to import their modules,
-    which runs the modules' code."""
+    """Allow an environment of the form module:Class or module:Id, and wrappers to import their modules, which runs the
+    modules' code."""
     trust: bool = False
     """Also load a SavedModel that tf_trpo did not write. A SavedModel is a program: it can do what you can."""
 
@@ -136,23 +144,47 @@ def _environment(options: PlayOptions, policy: LocalPolicy | None) -> tuple[str,
     given = {
         "env_kwargs": made.get("env_kwargs") if options.env_kwargs is None else options.env_kwargs,
         "wrapper": options.wrapper or made.get("wrappers", ()),
-        "action_masks": exported.get("action_masks", "auto"),
+        "action_masks": options.action_masks or exported.get("action_masks", "auto"),
     }
     return str(name), changed(EnvironmentSettings(), given)
 
 
-def _open_video(path: Path | None, fps: float) -> Any:
-    """Open a video file as a context manager; without a path, the context manager gives None."""
+@contextlib.contextmanager
+def _open_video(path: Path | None, fps: float) -> Iterator[Any]:
+    """Open a video file, which replaces an old one when it is complete; without a path, yield None."""
     if path is None:
-        return contextlib.nullcontext()
-    import imageio
+        yield None
+        return
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    with replaced_at_once(path) as aside:
+        try:
+            # Make the file here first, since ffmpeg's messages about a bad path are long.
+            aside.touch()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        with _writer(aside, fps) as video:
+            yield video
 
-    # Open the file here first, since ffmpeg's messages about a bad path are long.
-    with open(path, "ab"):
-        pass
-    if path.suffix == ".mp4":
-        # H.264 halves the resolution of colours, so width and height must be even.
-        return imageio.get_writer(path, fps=fps, macro_block_size=2)
+
+def import_imageio() -> Any:
+    """Import imageio; if it is not installed, raise an ImportError that says how to install it."""
+    try:
+        import imageio
+    except ImportError as error:
+        raise not_installed("imageio") from error
+    return imageio
+
+
+def _writer(path: Path, fps: float) -> Any:
+    imageio = import_imageio()
+    try:
+        if path.suffix == ".mp4":
+            # H.264 halves the resolution of colours, so width and height must be even.
+            return imageio.get_writer(path, format="FFMPEG", fps=fps, macro_block_size=2)
+    except ImportError as error:
+        # imageio has no ffmpeg.
+        raise not_installed("imageio") from error
     return imageio.get_writer(path, mode="I", duration=1000 / fps, loop=0)
 
 

@@ -112,16 +112,15 @@ def _of_spaces(env: gym.Env) -> Iterator[Finding]:
     if missing:
         return
     advice = f"change the space, or turn it into one that is supported by {WRAPPER}."
-    refused = False
     for name, check in (
         ("observation-space", lambda: observation_spec(env.observation_space)),
         ("spaces", lambda: _policy(env)),
     ):
         try:
-            None if refused else check()
+            check()
         except ValueError as refusal:
-            refused = True
             yield error(name, f"the agent cannot be made: {str(refusal).rstrip('.')}.", advice)
+            break
     unbounded = [
         part or "the action"
         for part, box, _ in boxes(env.action_space)

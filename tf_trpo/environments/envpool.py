@@ -26,7 +26,7 @@ class EnvPoolVectorEnv(VectorEnv):
       ValueError: the environment is not an id, or EnvPool does not know it.
     """
 
-    def __init__(self, environment_id: Any, num_envs: int, *, env_kwargs: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, environment_id: Any, num_envs: int, env_kwargs: Mapping[str, Any]) -> None:
         if not isinstance(environment_id, str):
             raise ValueError("EnvPool makes environments from ids only")
         try:
@@ -35,13 +35,11 @@ class EnvPoolVectorEnv(VectorEnv):
             raise not_installed("envpool") from error
         if environment_id not in envpool.list_all_envs():
             raise ValueError(f"EnvPool has no environment {environment_id!r}; the sync and async backends may")
-        self._make_pool = functools.partial(
-            envpool.make_gymnasium, environment_id, num_envs=num_envs, **(env_kwargs or {})
-        )
+        self._make_pool = functools.partial(envpool.make_gymnasium, environment_id, num_envs=num_envs, **env_kwargs)
         self._pool: Any = None
         self.num_envs = num_envs
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
-        spec = envpool.make_spec(environment_id, num_envs=num_envs, **(env_kwargs or {}))
+        spec = envpool.make_spec(environment_id, num_envs=num_envs, **env_kwargs)
         self.single_observation_space, pool_actions = _spaces(spec)
         self._takes_float64 = isinstance(pool_actions, Box) and pool_actions.dtype == np.float64
         self.single_action_space = _in_float32(pool_actions) if self._takes_float64 else pool_actions

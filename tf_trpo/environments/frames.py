@@ -13,7 +13,7 @@ from gymnasium import spaces
 from tf_trpo.environments.failures import UnfitSpaceError
 from tf_trpo.environments.sync import copied
 from tf_trpo.spaces import ACTION_MASK
-from tf_trpo.spaces.specs import is_image
+from tf_trpo.spaces.specs import channels_first, is_image
 
 _Stack = Callable[[Sequence[Any]], Any]
 
@@ -100,6 +100,4 @@ def _layout(space: spaces.Box) -> tuple[tuple[int, ...], int]:
     shape = space.shape or (1,)
     if len(shape) == 2 and space.dtype == np.uint8 and (space.high == 255).all():
         return (*shape, 1), -1
-    # The encoder finds the channel axis by the same rule: it is the shortest.
-    first_is_channels = len(shape) == 3 and shape[0] < min(shape[1:])
-    return shape, 0 if first_is_channels else -1
+    return shape, 0 if len(shape) == 3 and channels_first(shape) else -1

@@ -14,6 +14,7 @@ from gymnasium.vector.utils import iterate
 
 from tf_trpo import ranges
 from tf_trpo.environments.costs import Cost, cost_labels, refuse_functions
+from tf_trpo.environments.envpool import EnvPoolVectorEnv
 from tf_trpo.environments.episodes import REPLAY
 from tf_trpo.environments.failures import close_anyway, making
 from tf_trpo.environments.in_use import ExclusiveVectorEnv, check_free, exclusive, in_use
@@ -101,7 +102,7 @@ def make_vector_environment(
         if wrappers or action_masks == "info":
             raise ValueError(f"the backend {backend} takes no wrappers and gives no masks: use another backend")
         refuse_functions(costs)
-        make_together = _make_envpool if backend == "envpool" else _make_by_vector_entry_point
+        make_together: Any = EnvPoolVectorEnv if backend == "envpool" else _make_by_vector_entry_point
         together = make_together(environment, num_envs, env_kwargs or {})
         try:
             environments = AdaptedVectorEnv(together)
@@ -211,12 +212,6 @@ def replay_episodes(environments: VectorEnv, seeds: list[int], episodes: Sequenc
 def can_reset_some(environments: VectorEnv) -> bool:
     """Return whether some environments can be reset while the others continue: Gymnasium's can, EnvPool's cannot."""
     return isinstance(without_own_wrappers(environments), SyncVectorEnv | AsyncVectorEnv)
-
-
-def _make_envpool(environment: Any, num_envs: int, env_kwargs: Mapping[str, Any]) -> VectorEnv:
-    from tf_trpo.environments.envpool import EnvPoolVectorEnv
-
-    return EnvPoolVectorEnv(environment, num_envs, env_kwargs=env_kwargs)
 
 
 def _make_by_vector_entry_point(environment: Any, num_envs: int, env_kwargs: Mapping[str, Any]) -> VectorEnv:

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 ALLOW_IMPORT = "--allow-import"
 """A command line option; no preset, config.json or checkpoint can set it."""
 _OWN = ("tf_trpo.environments", "gymnasium.wrappers")
-"""Modules whose wrappers and costs need no flag, since the modules are imported in any case. As environments, their
-functions would be called with any arguments."""
+"""Modules whose wrappers need no flag, since the modules are imported in any case. As environments or costs, their
+functions would be called with other arguments."""
 
 
 def imported_modules(env: str, wrappers: Sequence[str] = (), costs: Sequence[str] = ()) -> dict[str, str]:
     """Return the modules that an environment such as my_envs:MyEnv, wrappers and costs import, by a description."""
-    named = {f"wrapper {wrapper}": wrapper for wrapper in wrappers}
+    named = {f"env {env}": env} if ":" in env else {}
+    named |= {f"wrapper {wrapper}": wrapper for wrapper in wrappers if wrapper.partition(":")[0] not in _OWN}
     named |= {f"cost {cost}": cost for cost in costs if ":" in cost}
-    found = {what: module for what, name in named.items() if (module := name.partition(":")[0]) not in _OWN}
-    return ({f"env {env}": env.partition(":")[0]} if ":" in env else {}) | found
+    return {what: name.partition(":")[0] for what, name in named.items()}
 
 
 def check_imports(env: str, wrappers: Sequence[str] = (), costs: Sequence[str] = (), *, allow_import: bool) -> None:

@@ -28,7 +28,9 @@ Evaluations = Mapping[str, Mapping[str, float] | None]
 """Results of `TRPO.evaluate` under "deterministic" and "stochastic"; None for an evaluation that was not run."""
 
 
-def write_model_card(version: Path, run: RunFolder, steps: int, evaluations: Evaluations, *, seeds: str = "") -> None:
+def write_model_card(
+    version: Path, run: RunFolder, steps: int, evaluations: Evaluations, *, seeds: str = "", film: bool = True
+) -> None:
     """Write MODEL/README.md for the version that was just exported, and copy the run's agent to MODEL/agent.keras.
 
     The folder then has the files that Hugging Face's hub and `tf_trpo.load` look for.
@@ -39,6 +41,7 @@ def write_model_card(version: Path, run: RunFolder, steps: int, evaluations: Eva
       steps: environment steps of the training.
       evaluations: evaluations of the run, at least one.
       seeds: Markdown that compares the run with other seeds.
+      film: whether MODEL/film.gif, if there is one, shows this version.
 
     Raises:
       OSError: the card or the agent cannot be written.
@@ -53,7 +56,7 @@ def write_model_card(version: Path, run: RunFolder, steps: int, evaluations: Eva
     versions = ", ".join(f"{name} {number}" for name, number in config["versions"].items())
     trained = f"trained for {steps:,} environment steps with seed {experiment.run.seed}"
     algorithm = str(experiment.flat()["algorithm"])
-    card = f"""{card_head(version.parent, experiment.env, algorithm, evaluations)}
+    card = f"""{card_head(version.parent, experiment.env, algorithm, evaluations, film=film)}
 Version {version.name}: a policy for {experiment.env}, {trained}.
 
     {training_command(experiment)}
@@ -73,7 +76,13 @@ Version {version.name}: a policy for {experiment.env}, {trained}.
 
 
 def card_head(
-    model: Path, environment: str, algorithm: str, evaluations: Evaluations, *, license_id: str | None = None
+    model: Path,
+    environment: str,
+    algorithm: str,
+    evaluations: Evaluations,
+    *,
+    license_id: str | None = None,
+    film: bool = True,
 ) -> str:
     """Return the head of a card: the metadata for Hugging Face's hub as YAML, a title, and the film if there is one.
 
@@ -86,6 +95,7 @@ def card_head(
     Source:
       https://github.com/huggingface/hub-docs/blob/main/modelcard.md
     """
+    name = model.resolve().name
     metrics = [
         {
             "type": "mean_reward",
@@ -104,10 +114,10 @@ def card_head(
         "library_name": "tf_trpo",
         "pipeline_tag": _TASK,
         "tags": [environment, f"deep-{_TASK}", _TASK, algorithm, "tensorflow", "keras"],
-        "model-index": [{"name": model.name, "results": [result]}],
+        "model-index": [{"name": name, "results": [result]}],
     }
-    film = f"\n![The policy in {environment}]({FILM})\n" if (model / FILM).is_file() else ""
-    return f"---\n{yaml.safe_dump(metadata, sort_keys=False)}---\n\n# {model.name}\n{film}"
+    shown = f"\n![The policy in {environment}]({FILM})\n" if film and (model / FILM).is_file() else ""
+    return f"---\n{yaml.safe_dump(metadata, sort_keys=False)}---\n\n# {name}\n{shown}"
 
 
 CARD_FOOT = f"""The folder of this card has:

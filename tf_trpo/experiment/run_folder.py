@@ -181,8 +181,10 @@ def commit_of(package: Path) -> str | None:
     Other files, such as documents and tables of results, may differ, because no run depends on them.
 
     Returns:
-      The commit; None outside of a checkout.
+      The commit; None outside of a checkout, also in a virtual environment within the checkout of something else.
     """
+    if not _git(package, "ls-files", "--", "."):
+        return None
     commit, changes = _git(package, "rev-parse", "HEAD"), _git(package, "status", "--porcelain", "--", ".")
     if commit is None or changes is None:
         return None

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tf_trpo.spaces import PartSpec, Spec, flatten_to, map_parts, parts, without_masks
+from tf_trpo.spaces.specs import channels_first
 
 
 class Convolution(NamedTuple):
@@ -46,11 +47,6 @@ def convolutions_for(height: int, width: int) -> tuple[Convolution, ...]:
     if shorter >= 64:
         return NATURE
     return MIDDLE if shorter >= 18 else SMALL[: shorter - 1]
-
-
-def channels_first(shape: Sequence[int]) -> bool:
-    """Return whether an image's first axis is shorter than the others and so holds the channels, as in [4, 84, 84]."""
-    return shape[0] < min(shape[1:])
 
 
 def convolved(image: keras.KerasTensor, name: str, seed: int | None) -> keras.KerasTensor:

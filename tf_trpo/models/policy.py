@@ -52,10 +52,7 @@ class Policy(keras.Model):
 
     def distribution_parameters(self, observations: Any) -> tf.Tensor:
         """Compute the parameters [N, D] of the action distribution from observations."""
-        return self.parameters_of_centred(self.encoder.centred(observations))
-
-    def parameters_of_centred(self, observations: Any) -> tf.Tensor:
-        """Compute parameters [N, D] from the result of `Encoder.centred`."""
+        observations = self.encoder.centred(observations)
         outputs = self.encoder.from_centred(observations)
         rows = observations.observations if isinstance(observations, Segments) else observations
         return self.of_outputs(outputs, mask_of(self.encoder.spec, rows))

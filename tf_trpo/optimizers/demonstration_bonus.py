@@ -35,11 +35,11 @@ _Samples: TypeAlias = tuple[Any, Any]
 class DemonstrationBonus:
     """Bonus for demonstrated actions: maximise L(new) - L(old) + w_k (D(new) - D(old)).
 
-    D is the mean log pi(a|s) over the demonstrated samples, in nats. In step k, counted from 0, the weight is
-    w_k = demonstration_weight demonstration_decay^k max A, where max A is the largest advantage of the batch. L is
-    a mean over the batch. So with demonstration_weight 1, all demonstrations together count as much at first as a whole
-    batch of the policy's best actions, and less later. The paper sums over both sets instead, so that each demonstrated
-    action counts as much as the policy's best one.
+    D is the mean log pi(a|s) over the demonstrated samples, in nats. In step k, counted from 0, the weight is w_k =
+    demonstration_weight demonstration_decay^k max A, where max A is the largest advantage of the batch, at least 0. L
+    is a mean over the batch. So with demonstration_weight 1, all demonstrations together count as much at first as a
+    whole batch of the policy's best actions, and less later. The paper sums over both sets instead, so that each
+    demonstrated action counts as much as the policy's best one.
 
     Raises:
       ValueError: a setting is outside its range.

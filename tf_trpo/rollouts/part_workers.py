@@ -5,39 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tf_trpo.cores import available_cores
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.optimizers.parts import GRADIENT, PRODUCT, Given, PartComputer, Request
-from tf_trpo.rollouts.crew import POLL, SLOW, SLOW_SECONDS, WorkerLostError, Workers
+from tf_trpo.rollouts.crew import POLL, SLOW, SLOW_SECONDS, Crew, WorkerLostError
 
 _logger = logging.getLogger(__name__)
 _PATIENCE = 60.0
 """Seconds that a worker may take to load TensorFlow, and that the first round of a function may take."""
-
-
-class ComputingCrew(Workers, Protocol):
-    """Workers that compute requests.
-
-    Attributes:
-      starts: by worker, how many processes it has had so far.
-    """
-
-    starts: Counter[int]
-
-    def share(self, value: Any) -> Any:
-        """Store a value for all workers, and return a reference to it."""
-
-    def fetch(self, reference: Any) -> Any:
-        """Return the value of a reference."""
-
-    def compute(self, worker: int, request: Request | None, threads: int) -> Hashable:
-        """Start `ShardWorker.compute` on a worker. A request of None only tests whether the worker answers."""
 
 
 class _Late(NamedTuple):
@@ -75,7 +55,7 @@ class PartWorkers:
     """
 
     def __init__(
-        self, crew: ComputingCrew, *, allow_different: bool = False, clock: Callable[[], float] = time.monotonic
+        self, crew: Crew, *, allow_different: bool = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.sent = self.received = 0
         self._crew, self._allow_different, self._clock = crew, allow_different, clock

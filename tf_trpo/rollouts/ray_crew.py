@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.extras import not_installed
 from tf_trpo.optimizers.parts import Request
 from tf_trpo.quiet import errors_only
@@ -32,6 +33,8 @@ _ENVIRONMENT = {
     # Ray does not hide a machine's GPUs from workers that ask for none.
     "CUDA_VISIBLE_DEVICES": "",
 }
+_SERVERS = ("gcs_server", "raylet")
+"""Names of Ray's processes without which it does not work."""
 _AUTHENTICATION = "RAY_AUTH_MODE"
 _PRIVATE = {
     # Ray would end workers on a machine that is nearly out of memory, whoever uses the memory.
@@ -64,7 +67,7 @@ class RayCrew:
     def __init__(self, setup: Setup, size: int, address: str | None = None) -> None:
         self._ray = ray = import_ray()
         self.size, self.starts = size, Counter[int]()
-        self._owned = not ray.is_initialized()
+        self._owned, self._servers = not ray.is_initialized(), list[Any]()
         if not self._owned and address is not None:
             raise ValueError("Ray is initialised in this process already: leave its address out")
         # Ray sets this variable in this process, where it would outlive the cluster.
@@ -72,6 +75,7 @@ class RayCrew:
         try:
             if self._owned:
                 _connect(ray, size, address)
+                self._servers = [each for each in import_psutil().Process().children() if each.name() in _SERVERS]
             # If Ray restarted workers itself, nobody would notice one that dies whenever it starts.
             options = {"num_cpus": 1, "max_restarts": 0, "runtime_env": {"env_vars": _ENVIRONMENT}}
             self._kind = ray.remote(ShardWorker).options(**options)
@@ -110,6 +114,10 @@ class RayCrew:
         return self._actors[worker].compute.remote(request, threads)
 
     def wait(self, pending: Iterable[Hashable], timeout: float) -> list[Hashable]:
+        if self._has_ended():
+            raise EnvironmentFailedError(
+                "the Ray that this process started has ended, perhaps by a signal to all processes of the command"
+            )
         first, others = self._ray.wait(list(pending), num_returns=1, timeout=timeout)
         return first + self._ray.wait(others, num_returns=len(others), timeout=0)[0] if first and others else first
 
@@ -136,6 +144,9 @@ class RayCrew:
 
     def close(self) -> None:
         """Let idle workers close their environments, and end all workers, and Ray if this object started it."""
+        if self._has_ended():
+            self._disconnect()
+            return
         try:
             closing = [actor.close.remote() for actor in self._actors.values()]
             self._ray.wait(closing, num_returns=len(closing), timeout=_CLOSING) if closing else None
@@ -143,6 +154,12 @@ class RayCrew:
                 self.dismiss(worker)
         finally:
             self._disconnect()
+
+    def _has_ended(self) -> bool:
+        try:
+            return any(not each.is_running() or each.status() == "zombie" for each in self._servers)
+        except import_psutil().NoSuchProcess:
+            return True
 
     def _disconnect(self) -> None:
         if self._owned:
@@ -159,6 +176,15 @@ def import_ray() -> Any:
     except ImportError as error:
         raise not_installed("ray") from error
     return ray
+
+
+def import_psutil() -> Any:
+    """Import psutil; if it is not installed, raise an ImportError that says how to install it."""
+    try:
+        import psutil  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise not_installed("psutil") from error
+    return psutil
 
 
 def _connect(ray: Any, size: int, address: str | None) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
-from tf_trpo.rollouts.part_workers import ComputingCrew
-from tf_trpo.rollouts.scheduling import Crew, Scheduler
+from tf_trpo.rollouts.crew import Crew
+from tf_trpo.rollouts.scheduling import Scheduler
 from tf_trpo.rollouts.shards import shard_rows
 from tf_trpo.rollouts.stepping import Rollout
 from tf_trpo.rollouts.unfinished import UnfinishedEpisodes
@@ -19,13 +19,6 @@ from tf_trpo.spaces import Spec, flatten_to, nest_of
 
 _logger = logging.getLogger(__name__)
 INEXACT = "and the results agree with those of one process in distribution only"
-
-
-class SharingCrew(Crew, ComputingCrew, Protocol):
-    """A crew whose workers can all read the same value, such as packed weights; a call takes a reference to it."""
-
-    def close(self) -> None:
-        """End all workers."""
 
 
 class RaySource:
@@ -51,9 +44,7 @@ class RaySource:
       EnvironmentFailedError: an environment cannot be made or reset.
     """
 
-    def __init__(
-        self, setup: Setup, spec: Spec, crew: SharingCrew, shards: int, *, allow_different: bool = False
-    ) -> None:
+    def __init__(self, setup: Setup, spec: Spec, crew: Crew, shards: int, *, allow_different: bool = False) -> None:
         self.num_envs = shards * setup.num_envs
         self._setup, self._spec, self.crew = setup, spec, crew
         self._rows = shard_rows(self.num_envs, shards)

@@ -43,20 +43,15 @@ class Round:
         usual: float | None,
     ) -> None:
         self.state_of, self.shared, self.move = state_of, shared, move
-        self.waiting = {call.shard: call for call in calls}
+        self.waiting: dict[int, Call] = {}
         self.answers: dict[int, Answer] = {}
         self.seconds: list[float] = []
         self.cannot_move: set[int] = set()
         self.deaths: collections.Counter[int] = collections.Counter()
         self.homeless: collections.deque[int] = collections.deque()
-        self._calls = dict(self.waiting)
+        self._calls = {call.shard: call for call in calls}
         self._by_home: collections.defaultdict[int, collections.deque[int]] = collections.defaultdict(collections.deque)
         self._usual = usual
-
-    def sort(self, homes: Homes) -> None:
-        """Queue each call for the worker that is its shard's home, or for any worker."""
-        for call in self._calls.values():
-            self.wait_for(call, homes)
 
     def wait_for(self, call: Call, homes: Homes) -> None:
         """Queue a call for the worker that is its shard's home, or for any worker if there is no home."""

@@ -8,10 +8,10 @@ import logging
 import statistics
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from tf_trpo.environments import EnvironmentFailedError
-from tf_trpo.rollouts.crew import POLL, SLOW, SLOW_SECONDS, WorkerLostError, Workers
+from tf_trpo.rollouts.crew import POLL, SLOW, SLOW_SECONDS, Crew, WorkerLostError
 from tf_trpo.rollouts.homes import Homes
 from tf_trpo.rollouts.rounds import Patience, Round
 from tf_trpo.rollouts.worker import Answer, Call
@@ -23,19 +23,6 @@ _GRACE = 30.0
 """Seconds that a run waits for the other workers once the first has started."""
 _MOST_STARTS = 8
 """Consecutive losses of a worker during its start after which it is not started again; a few may be chance."""
-
-
-class Crew(Workers, Protocol):
-    """Workers that step the environments of shards."""
-
-    def start(self, worker: int) -> Hashable:
-        """Start a worker, or start it again; the result is its `Setup.fingerprint`."""
-
-    def dismiss(self, worker: int) -> None:
-        """End a worker for good."""
-
-    def call(self, worker: int, call: Call, shared: Any, **options: Any) -> Hashable:
-        """Make a call, with the weights that were shared, and the options of `ShardWorker.play`."""
 
 
 @dataclasses.dataclass
@@ -108,7 +95,8 @@ class Scheduler:
         work = calls[0].work if calls else ""
         self._round = Round(calls, state_of, shared, move, self._usual.get(work))
         self._homes.settle([call.shard for call in calls], self._free, move)
-        self._round.sort(self._homes)
+        for call in calls:
+            self._round.wait_for(call, self._homes)
         self._freed |= self._free
         while len(self._round.answers) < len(calls):
             self._give_work()

@@ -95,7 +95,7 @@ def export_policy(
     def write(folder: Path) -> None:
         write_model(described, [policy, value_function, return_scale], folder, format)
         if warmup:
-            write_warmup_requests(described, model.name, folder)
+            write_warmup_requests(described, model.resolve().name, folder)
         write_metadata(folder, metadata)
 
     return str(add_version(model, write))

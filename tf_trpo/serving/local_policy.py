@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ class LocalPolicy:
       OSError: the folder cannot be read.
     """
 
-    def __init__(self, path: Path, *, trust: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, trust: bool = False) -> None:
+        path = Path(path)
         versions = {0: path} if (path / "saved_model.pb").is_file() else version_folders(path)
         if not versions:
             raise ModelError(no_version(path))

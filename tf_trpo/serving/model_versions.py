@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +16,9 @@ from tf_trpo.files import AGENT_FILE
 # "01" and "1" would be one version with two folders; TensorFlow Serving's numbers are int64.
 _VERSION = re.compile(r"0|[1-9][0-9]{0,18}")
 _LARGEST = 2**63 - 1
+_WRITING = ".writing-"
+_ABANDONED = 86400.0
+"""Seconds after which a folder that is being written counts as abandoned."""
 
 
 def version_folders(model: Path) -> dict[int, Path]:
@@ -54,17 +61,26 @@ def add_version(model: Path, write: Callable[[Path], None]) -> Path:
       OSError: the folder cannot be written.
     """
     model.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=model, prefix=".writing-") as folder:
+    _remove_abandoned(model)
+    with tempfile.TemporaryDirectory(dir=model, prefix=_WRITING) as folder:
         written = Path(folder) / "version"
         write(written)
-        while True:
-            number = max(version_folders(model), default=0) + 1
-            if number > _LARGEST:
-                raise OSError(f"{model} has the largest number of a version already")
+        number = max(version_folders(model), default=0)
+        while number < _LARGEST:
+            number += 1
             target = model / str(number)
             try:
                 return written.rename(target)
             except OSError:
-                # Renaming never replaces a folder with content. If another writer took the number, try the next one.
-                if not target.exists():
+                # Renaming never replaces a folder with content, or a file. If the number is taken, try the next one.
+                if not os.path.lexists(target):
                     raise
+        raise OSError(f"{model} has the largest number of a version already")
+
+
+def _remove_abandoned(model: Path) -> None:
+    """Remove what killed writers have left; none has been writing for a day."""
+    for folder in model.glob(f"{_WRITING}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(folder)

@@ -119,9 +119,10 @@ class ModelWatcher:
 
 def _fingerprint(folder: Path) -> set[tuple[str, int, int, int]]:
     found = set()
-    for path in folder.rglob("*"):
-        # Another process may rename or remove the file at this moment.
-        with contextlib.suppress(OSError):
-            status = path.stat()
-            found.add((str(path), status.st_ino, status.st_size, status.st_mtime_ns))
+    # Another process may rename or remove files at this moment: the next look finds other files.
+    with contextlib.suppress(OSError):
+        for path in folder.rglob("*"):
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                found.add((str(path), status.st_ino, status.st_size, status.st_mtime_ns))
     return found

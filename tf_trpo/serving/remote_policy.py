@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 import numpy as np
 
 from tf_trpo.serving.metadata import EPISODES, INITIAL_STATE, check_episodes, is_state
+from tf_trpo.serving.settings import in_url
 from tf_trpo.spaces.specs import named, unnamed
 
 _LARGEST_ANSWER = 2**26
@@ -27,7 +29,8 @@ class RemotePolicy:
     """Asks a server for actions.
 
     Args:
-      url: URL of the model, http://HOST:PORT/v1/models/NAME, with /versions/VERSION or without.
+      url: URL of the model, http://HOST:PORT/v1/models/NAME, with /versions/VERSION or without. A user and a password
+        before the host, http://USER:PASSWORD@HOST, are sent by HTTP basic authentication.
       action: an action of the environment, or any nest of the same structure. It is needed because a server does not
         say how outputs form a dict or a tuple.
       timeout: seconds to wait for an answer.
@@ -37,11 +40,11 @@ class RemotePolicy:
     """
 
     def __init__(self, url: str, action: Any = None, timeout: float = 30.0) -> None:
-        self._connection, self._path = _connection(url, timeout)
+        self._connection, self._path, self._headers = _connection(url, timeout)
         self._action = action
         self._state_names: list[str] | None = None
         self._state: dict[str, Any] = {}
-        self._where = f"{self._connection.host}:{self._connection.port}{self._path}"
+        self._where = f"{in_url(self._connection.host)}:{self._connection.port}{self._path}"
 
     def begin(self) -> None:
         """Reset the memory: the next observations, all rows of them, are the first ones of their episodes."""
@@ -130,17 +133,22 @@ class RemotePolicy:
         raise RemoteError(f"{self._where} answers with status {response.status}" + (f": {reason}" if reason else ""))
 
     def _send(self, method: str, what: str, body: bytes | None) -> http.client.HTTPResponse:
-        self._connection.request(method, self._path + what, body, {"Content-Type": "application/json"})
+        self._connection.request(method, self._path + what, body, self._headers)
         return self._connection.getresponse()
 
 
-def _connection(url: str, timeout: float) -> tuple[http.client.HTTPConnection, str]:
-    """Return a connection, which is not open yet, to the server of a model's URL, and the path of the URL."""
+def _connection(url: str, timeout: float) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
+    """Return a connection, which is not open yet, to the server of a model's URL, the URL's path, and headers."""
     try:
         parts = urlsplit(url)
-        if parts.scheme in ("http", "https") and parts.hostname and _PATH.fullmatch(parts.path):
+        is_model = _PATH.fullmatch(parts.path) and not (parts.query or parts.fragment)
+        if parts.scheme in ("http", "https") and parts.hostname and is_model:
             kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-            return kind(parts.hostname, parts.port, timeout=timeout), parts.path
+            headers = {"Content-Type": "application/json"}
+            if parts.username is not None:
+                named = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+                headers["Authorization"] = f"Basic {base64.b64encode(named.encode()).decode()}"
+            return kind(parts.hostname, parts.port, timeout=timeout), parts.path, headers
     except (ValueError, http.client.InvalidURL):
         # The port or the host cannot be read. The message says the same for each wrong part.
         pass

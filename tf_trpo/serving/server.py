@@ -18,7 +18,7 @@ from tf_trpo.serving.model_versions import no_version
 from tf_trpo.serving.model_watcher import ModelWatcher
 from tf_trpo.serving.rest_api import RestApi
 from tf_trpo.serving.saved_model import ModelError
-from tf_trpo.serving.settings import ServerSettings
+from tf_trpo.serving.settings import ServerSettings, in_url
 
 _KEEP_ALIVE_SECONDS = 75
 _HEADER_BYTES = 16_384
@@ -54,8 +54,8 @@ def serve(folder: Path, settings: ServerSettings) -> None:
             signal.signal(number, stop)
         with watcher.looking(settings.poll_seconds):
             # From here on, a client that connects waits in the backlog until uvicorn runs.
-            where = f"http://{settings.host}:{listener.getsockname()[1]}/v1/models/{quote(watcher.name, safe='')}"
-            _logger.info("version %d at %s", watcher.current.version, where)
+            address, name = f"{in_url(settings.host)}:{listener.getsockname()[1]}", quote(watcher.name, safe="")
+            _logger.info("version %d at http://%s/v1/models/%s", watcher.current.version, address, name)
             server.run(sockets=[listener])
 
 

@@ -45,5 +45,11 @@ class ServerSettings:
         sizes = ("max_batch", "max_request_bytes", "max_waiting", "max_connections")
         require_allowed(self, **dict.fromkeys(sizes, "[1, inf)"), threads="[0, inf)", port="[0, 65535]")
         require_allowed(self, timeout="(0, 86400]", poll_seconds="(0, 86400]")
+        require(bool(self.host), "host", "an address, such as 0.0.0.0 for all of this machine", self.host)
         named = self.name is None or re.fullmatch(r"[^/:]+", self.name) is not None
         require(named, "name", "without / and :, and not empty", self.name)
+
+
+def in_url(host: str) -> str:
+    """Return a host as it is written in a URL: an IPv6 address is put in brackets."""
+    return f"[{host}]" if ":" in host else host

@@ -68,6 +68,11 @@ def is_image(shape: tuple[int, ...], dtype: str) -> bool:
     return dtype == "uint8" and len(shape) == 3 and sorted(shape)[1] >= 5
 
 
+def channels_first(shape: tuple[int, ...]) -> bool:
+    """Return whether an image's first axis is shorter than the others and so holds the channels, as in [4, 84, 84]."""
+    return shape[0] < min(shape[1:])
+
+
 def parts(nest: Any) -> Iterator[tuple[str, Any]]:
     """Yield (name, part) for all parts of a spec or another nest; a name is the path to the part, joined by "/".
 

@@ -11,7 +11,7 @@ import keras
 from tf_trpo.models import RunningReturnScale, ValueFunction
 
 if TYPE_CHECKING:
-    from tf_trpo.training.trpo import TRPO
+    from tf_trpo.training.compiled_agent import CompiledAgent
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ def make_cost_optimizers(
     return made
 
 
-def critics_of(agent: TRPO, optimizers: Sequence[keras.optimizers.Optimizer]) -> list[Critic]:
+def critics_of(agent: CompiledAgent, optimizers: Sequence[keras.optimizers.Optimizer]) -> list[Critic]:
     """Return the agent's critics, of the rewards first and then of each cost, given an optimizer for each."""
     value_functions = [agent.value_function, *agent.cost_value_functions]
     scales = [agent.return_scale, *agent.cost_return_scales]

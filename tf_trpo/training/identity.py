@@ -16,8 +16,8 @@ from tf_trpo.models.structure import all_known, as_structure, describe_layers, l
 from tf_trpo.training.anchor import fingerprint
 
 if TYPE_CHECKING:
+    from tf_trpo.training.compiled_agent import CompiledAgent
     from tf_trpo.training.learner import Learner
-    from tf_trpo.training.trpo import TRPO
 
 _IMMATERIAL = ("name", "shared_object_id", "fisher_vector_product", "chunk_size", "value_learning_rate")
 """Keys that do not identify a run: settings that only change rounding, names that Keras numbers, and a learning rate
@@ -28,7 +28,7 @@ _PARTS = [
 ]
 
 
-def run_identity(agent: TRPO, environment: Any, **settings: Any) -> dict[str, Any]:
+def run_identity(agent: CompiledAgent, environment: Any, **settings: Any) -> dict[str, Any]:
     """Describe everything that the result of a fit depends on, as JSON; an environment is described only by an id."""
     serialized = keras.saving.serialize_keras_object
     parts = {
@@ -65,14 +65,14 @@ def check_identity(then: dict[str, Any], now: dict[str, Any]) -> None:
         raise ValueError(f"it is of a run with {'; '.join(differing[:5])}")
 
 
-def note_compiled(agent: TRPO) -> None:
+def note_compiled(agent: CompiledAgent) -> None:
     """Record in an agent's learner the parts and settings it was made with, for the checks below."""
     learner = agent.learner
     learner.parts, learner.described = _own_parts(agent), compiled_parts(agent)
     learner.structure = shared_structure(agent)
 
 
-def compiled_parts(agent: TRPO) -> dict[str, Any]:
+def compiled_parts(agent: CompiledAgent) -> dict[str, Any]:
     """Describe everything that an agent's compiled update depends on, as JSON, by the agent's attributes.
 
     The learning rate is left out, because it is a variable of the value optimizer, and so are initialisers.
@@ -90,14 +90,14 @@ def compiled_parts(agent: TRPO) -> dict[str, Any]:
     return {**as_structure(parts), **{name: describe_layers(model) for name, model in _models(agent).items()}}
 
 
-def _models(agent: TRPO) -> dict[str, keras.Model]:
+def _models(agent: CompiledAgent) -> dict[str, keras.Model]:
     """Return all models that an update calls, by name."""
     models = {"policy": agent.policy, "value_function": agent.value_function}
     models |= {f"value_function of cost {place + 1}": each for place, each in enumerate(agent.cost_value_functions)}
     return models if agent.anchor is None else {**models, "anchor": agent.anchor}
 
 
-def check_unchanged(agent: TRPO) -> None:
+def check_unchanged(agent: CompiledAgent) -> None:
     """Raise ValueError with the first difference unless an agent is as it was when it was compiled."""
     learner, again = agent.learner, "call compile again"
     differing = _differences(learner.described, compiled_parts(agent))
@@ -112,23 +112,23 @@ def check_unchanged(agent: TRPO) -> None:
         raise ValueError(f"the agent has other variables than when it was compiled: {again}")
 
 
-def check_compiled_as(agent: TRPO, learner: Learner) -> None:
+def check_compiled_as(agent: CompiledAgent, learner: Learner) -> None:
     """Raise ValueError if an agent was compiled or its parts were replaced since a fit with this learner began."""
     changed = [*_other_parts(agent, learner), *["compile"] * (agent.learner is not learner)]
     if changed:
         raise ValueError(f"{changed[0]} has no effect on a fit that has begun: change the agent between two fits")
 
 
-def _own_parts(agent: TRPO) -> dict[str, Any]:
+def _own_parts(agent: CompiledAgent) -> dict[str, Any]:
     return {name: getattr(agent, name) for name in _PARTS}
 
 
-def _other_parts(agent: TRPO, learner: Learner) -> list[str]:
+def _other_parts(agent: CompiledAgent, learner: Learner) -> list[str]:
     """Return the names of an agent's attributes that are not the objects its learner was made with."""
     return [name for name, part in _own_parts(agent).items() if part != learner.parts[name]]
 
 
-def shared_structure(agent: TRPO) -> str | None:
+def shared_structure(agent: CompiledAgent) -> str | None:
     """Describe an agent so that equal descriptions mean equal updates; None if a part may not be fully described."""
     described = agent.learner.described
     layers = [layer for model in _models(agent).values() for layer in layers_of(model)]

@@ -39,8 +39,8 @@ class Preparation:
 
     Args:
       policy: the policy to improve.
-      settings: settings of the update.
       critics: critics of the rewards, and of each cost.
+      settings: settings of the update.
       numbers: the float settings, which are inputs of the compiled update.
       anchor: the policy to stay near; None without an anchor.
 

@@ -115,7 +115,7 @@ class Search:
                 self.tuning.jobs,
                 "trials",
                 on_tick=table.update,
-                repair=lambda index: study.repeat_killed(index),
+                repair=study.repeat_killed,
             )
 
     def _compare(self, study: Study, best: TrialRecord, table: TrialTable) -> Comparison | None:

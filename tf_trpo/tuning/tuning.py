@@ -148,8 +148,7 @@ class Tuning:
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """Return the settings that differ from those of a search in a file and must be equal to continue it."""
-        # A search of an earlier version recorded no fixed settings. It keeps the space in its folder.
-        own, other = self.to_json(), {"fixed_settings": [*self.fixed_settings], **other}
+        own = self.to_json()
         changed = [name for name in own if name not in ("experiment", *_CHANGEABLE) and own[name] != other.get(name)]
         ours, theirs = own["experiment"], other.get("experiment", {})
         of_runs = {"quiet", "threads", "workers", "ray_address", "allow_different_workers"}
