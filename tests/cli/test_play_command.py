@@ -169,7 +169,7 @@ def test_a_renderer_that_crashes_is_one_line_and_leaves_no_file(tmp_path, import
     assert not imported()
 
 
-def test_a_video_is_replaced_only_by_a_whole_one(model, tmp_path, importable, refused):
+def test_a_video_is_replaced_only_by_a_whole_one(model, tmp_path, importable, refused, capsys):
     importable(
         "breaking",
         "import gymnasium\n"
@@ -185,10 +185,11 @@ def test_a_video_is_replaced_only_by_a_whole_one(model, tmp_path, importable, re
     film.write_bytes(b"an earlier one")
     with pytest.raises(SystemExit, match=r"^3$"):
         main(["play", *map(str, (*arguments, film))])
+    assert "the pole broke" in capsys.readouterr().err
     assert [(path, path.read_bytes()) for path in film.parent.iterdir()] == [(film, b"an earlier one")]
     folder = tmp_path / "folder.gif"
     folder.mkdir()
-    assert refused("play", *arguments, folder) == f"error: {folder}: Is a directory\n"
+    assert refused("play", *arguments, folder) == f"error: {folder}: Is a directory"
     missing = tmp_path / "no" / "x.gif"
     assert refused("play", *arguments, missing).startswith(f"error: {missing}: No such")
 

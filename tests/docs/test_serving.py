@@ -78,11 +78,11 @@ def test_the_limits_are_those_of_the_server():
         "max-batch": f"{defaults.max_batch} rows",
         "max-request-bytes": f"{defaults.max_request_bytes // 2**20} MiB",
         "max-waiting": f"{defaults.max_waiting} requests",
-        "max-connections": f"{defaults.max_connections}, and {_OTHER_FILES} fewer than",
+        "max-connections": f"{defaults.max_connections}, or `ulimit -Hn` minus {_OTHER_FILES}",
         "timeout": f"{defaults.timeout:g} s to arrive",
     }.items():
         assert f"| `--{option}` | {words}" in PAGE
-    assert f"| headers | {_HEADER_BYTES // 1024} KiB |" in PAGE
+    assert f"| headers | {_HEADER_BYTES // 1024} KiB if they arrive in pieces" in PAGE
     assert f"| idle after an answer | {_KEEP_ALIVE_SECONDS} s |" in PAGE
 
 

@@ -10,11 +10,10 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.cli.startup import start_tensorflow
-from tf_trpo.environments.masks import ActionMasks
 from tf_trpo.experiment.conversion import changed
 from tf_trpo.experiment.environment_id import check_imports
 from tf_trpo.experiment.run_folder import RunFolder
@@ -53,7 +52,7 @@ class PlayOptions:
     """Arguments of the environment, a JSON object; by default those of the model, if the environment is the same."""
     wrapper: tuple[str, ...] = ()
     """Wrappers to apply in this order, as module:Class; by default the model's, if the environment is the same."""
-    action_masks: ActionMasks | None = None
+    action_masks: Literal["auto", "info", "off"] | None = None
     """Where action masks come from: auto, info or off, as in the training; by default as in the model's metadata, or
     auto with a URL."""
     video: Path | None = None
