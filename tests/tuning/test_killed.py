@@ -10,7 +10,7 @@ import time
 import pytest
 import yaml
 
-from tf_trpo.tuning import Choice, Range
+from tf_trpo.tuning import Choice, Range, processes
 from tf_trpo.tuning.processes import sole_owner
 from tf_trpo.tuning.space import plain_space
 from tf_trpo.tuning.study import Study
@@ -131,6 +131,26 @@ def test_a_killed_worker_process_is_restarted(start, tmp_path):
     assert process.returncode == 0, errors
     assert "1 killed" in output
     assert sum(record.state in ("complete", "pruned") for record in records(folder)) == 6
+
+
+def test_ctrl_c_within_a_finaliser_is_not_lost(tmp_path, monkeypatch):
+    class Finalised:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    ticks = []
+
+    def on_tick():
+        ticks.append(Finalised())
+        ticks[-1] = None
+        assert len(ticks) < 4
+
+    # It ends when its input does.
+    monkeypatch.setattr(processes, "_start", lambda *_: subprocess.Popen(["cat"], stdin=subprocess.PIPE))
+    with pytest.raises(KeyboardInterrupt):
+        processes.run_workers(tmp_path, 1, "trials", on_tick=on_tick, repair=lambda _: 0)
+    assert len(ticks) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.slow

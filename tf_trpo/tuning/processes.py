@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -72,13 +73,17 @@ def run_workers(
 
     Raises:
       TuningFailedError: a process failed, or too many were killed; the message has the last line of its log.
+      KeyboardInterrupt: Ctrl-C, which a terminal sends to all processes.
     """
     processes = {index: _start(folder, index, jobs, task) for index in range(jobs)}
     killed = 0
     try:
         while processes:
-            on_tick()
-            time.sleep(_POLL)
+            with _interrupts_noted() as interrupts:
+                on_tick()
+                time.sleep(_POLL)
+            if interrupts:
+                raise KeyboardInterrupt
             for index, process in list(processes.items()):
                 status = process.poll()
                 if status is None:
@@ -97,6 +102,20 @@ def run_workers(
         for process in processes.values():
             process.wait()
     on_tick()
+
+
+@contextlib.contextmanager
+def _interrupts_noted() -> Iterator[list[int]]:
+    """Yield a list to which Ctrl-C is added. Raised within a finaliser of a database, its exception would be lost."""
+    noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    before = signal.signal(signal.SIGINT, lambda number, _: noted.append(number))
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def log_of(folder: Path, index: int) -> Path:
