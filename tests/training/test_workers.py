@@ -237,7 +237,7 @@ def test_cost_functions_by_name_work_in_workers(instance):
     costs = [f"{__name__}:lean"]
     found = train(2, costs=costs)
     assert_same(found, train(0, costs=costs))
-    assert "rollout/cost/lean" in found[1]
+    assert "rollout/ep_cost_mean/lean" in found[1]
 
 
 @pytest.mark.slow
