@@ -172,8 +172,9 @@ class Ranges:
             write_table(self.ranges, sorted(rows.values()))
 
     def _random(self, entry: Entry) -> float:
+        wrappers = shared_wrappers(entry)
         env = gym.make(entry.env, **entry.settings.get("env_kwargs") or {})
-        for name in shared_wrappers(entry):
+        for name in wrappers:
             env = find_wrapper(name)(env)
         env.action_space.seed(0)
         returns = []

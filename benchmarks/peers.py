@@ -88,6 +88,7 @@ class Peers:
         # If an environment has several entries, which differ in our settings, the first one gives the steps.
         entries = {entry.env: entry for entry in reversed(list(read_suite(self.suite, self.only)))}
         for entry in reversed(entries.values()):
+            # Refused before anything is trained.
             shared_wrappers(entry)
             for seed in entry.seeds(self.first_seed, self.seeds):
                 for algorithm in self.algorithms:

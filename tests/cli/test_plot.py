@@ -16,6 +16,8 @@ from scipy import stats
 from tf_trpo import Experiment
 from tf_trpo.cli import main
 from tf_trpo.cli.plot import group_runs
+from tf_trpo.experiment.conversion import leaves
+from tf_trpo.experiment.settings import ENDS_OF_SCHEDULES
 from tf_trpo.figures import run_curves
 from tf_trpo.figures.charts import CHARTS, FIGURES, STEPS
 
@@ -92,6 +94,10 @@ GROUPS = {
     ),
     "by any setting": ([{"max_kl": 0.1}, {"max_kl": 0.2}], ["max_kl"], {"max_kl 0.1": "a", "max_kl 0.2": "b"}),
 }
+
+
+def test_every_setting_that_is_reached_at_the_end_of_a_run_tells_its_length():
+    assert {name for name in leaves(Experiment) if "final" in name} == {*ENDS_OF_SCHEDULES}
 
 
 @pytest.mark.parametrize(("settings", "group_by", "groups"), GROUPS.values(), ids=GROUPS)

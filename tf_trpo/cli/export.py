@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from tf_trpo.cli.parsing import Positional, parse
-from tf_trpo.cli.play import PlayOptions, import_imageio, play
+from tf_trpo.cli.play import PlayOptions, play
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.environment_id import check_imports
@@ -58,10 +58,12 @@ def main(argv: Sequence[str]) -> None:
         check_imports(experiment.env, environment.wrapper, environment.costs, allow_import=options.allow_import)
     evaluation, making = folder.read_evaluation(), experiment.environment.arguments()
     if options.film:
+        # Imported now, so that a missing extra is an error before the export.
+        import imageio  # noqa: F401
+
         from tf_trpo.environments import check_rendering
 
         check_rendering(experiment.env, **making)
-        import_imageio()
     start_keras()
     import tf_trpo
     from tf_trpo.environments.costs import import_costs

@@ -166,25 +166,17 @@ def _open_video(path: Path | None, fps: float) -> Iterator[Any]:
             yield video
 
 
-def import_imageio() -> Any:
-    """Import imageio; if it is not installed, raise an ImportError that says how to install it."""
-    try:
-        import imageio
-    except ImportError as error:
-        raise not_installed("imageio") from error
-    return imageio
-
-
 def _writer(path: Path, fps: float) -> Any:
-    imageio = import_imageio()
+    import imageio
+
+    if path.suffix != ".mp4":
+        return imageio.get_writer(path, mode="I", duration=1000 / fps, loop=0)
     try:
-        if path.suffix == ".mp4":
-            # H.264 halves the resolution of colours, so width and height must be even.
-            return imageio.get_writer(path, format="FFMPEG", fps=fps, macro_block_size=2)
+        # H.264 halves the resolution of colours, so width and height must be even.
+        return imageio.get_writer(path, format="FFMPEG", fps=fps, macro_block_size=2)
     except ImportError as error:
         # imageio has no ffmpeg.
         raise not_installed("imageio") from error
-    return imageio.get_writer(path, mode="I", duration=1000 / fps, loop=0)
 
 
 def _episodes(

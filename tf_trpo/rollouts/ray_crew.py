@@ -149,7 +149,8 @@ class RayCrew:
             return
         try:
             closing = [actor.close.remote() for actor in self._actors.values()]
-            self._ray.wait(closing, num_returns=len(closing), timeout=_CLOSING) if closing else None
+            if closing:
+                self._ray.wait(closing, num_returns=len(closing), timeout=_CLOSING)
             for worker in self._actors:
                 self.dismiss(worker)
         finally:

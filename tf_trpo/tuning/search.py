@@ -14,10 +14,10 @@ import gymnasium as gym
 import numpy as np
 
 from tf_trpo.distributions.making import continuous_dimensions, default_std, make_action_distribution
-from tf_trpo.environments import make_vector_environment
 from tf_trpo.experiment import Experiment
 from tf_trpo.files import write_whole
 from tf_trpo.optimizers.policy_optimizer import KL_PER_DIMENSION
+from tf_trpo.training.opening import spaces_of
 from tf_trpo.tuning.comparison import Comparison, compared
 from tf_trpo.tuning.files import (
     preset_text,
@@ -86,11 +86,8 @@ class Search:
     def _start(self) -> Experiment:
         """Return the experiment with the defaults written out that depend on the environment's actions."""
         experiment = self.tuning.experiment
-        environments = make_vector_environment(
-            experiment.env, 1, backend=experiment.rollouts.backend, **experiment.environment.arguments()
-        )
-        action_space = environments.single_action_space
-        environments.close()
+        making = {"backend": experiment.rollouts.backend, **experiment.environment.arguments()}
+        _, action_space = spaces_of(experiment.env, **making)
         return written_out(experiment, action_space)
 
     def _space(self, experiment: Experiment) -> SearchSpace:

@@ -75,7 +75,7 @@ def _value(tuning: Tuning, study: Study, trial: Any, folder: Path, on_change: Ca
             trial.report(value, step)
             on_change()
             # The pruner spares position 0 only, which trials with long rollouts skip. It compares a trial's best
-            # evaluation so far, to which those of later seeds, which begin anew, would add little.
+            # evaluation until now, in which a good first seed would hide the evaluations of later ones.
             return not is_first and place == 0 and trial.should_prune()
 
         experiment = tuning.experiment.replace(**settings, seed=seed)
