@@ -26,8 +26,10 @@ ROOT = Path(__file__).parents[1]
 def pytest_configure(config):
     """Let all processes of the tests share what XLA compiles: programs are many, different ones few.
 
-    What TensorFlow traces stays for the whole session, and is not to be searched for garbage again and again.
+    What TensorFlow traces stays for the whole session, and is not to be searched for garbage again and again. Ctrl-C is
+    heard: a shell starts what runs in its background with this signal ignored, and processes inherit that.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     gc.set_threshold(100_000, 20, 20)
     if "TF_XLA_FLAGS" not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="tf_trpo-tests-")

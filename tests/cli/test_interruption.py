@@ -12,14 +12,6 @@ from tf_trpo.cli import COMMANDS, main
 from tf_trpo.cli.errors import one_line_errors
 
 
-@pytest.fixture(autouse=True)
-def heard():
-    """A shell starts what runs in its background with Ctrl-C ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def ctrl_c(*_, **__):
     os.kill(os.getpid(), signal.SIGINT)
     raise AssertionError("it was not interrupted")
