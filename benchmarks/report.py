@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.timing import Measured, Table
-from tf_trpo.serving.metadata import installed_versions
+from tf_trpo.versions import installed_versions
 
 
 def machine() -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.cli.play import PlayOptions, play
@@ -58,12 +58,7 @@ def main(argv: Sequence[str]) -> None:
         check_imports(experiment.env, environment.wrapper, environment.costs, allow_import=options.allow_import)
     evaluation, making = folder.read_evaluation(), experiment.environment.arguments()
     if options.film:
-        # Imported now, so that a missing extra is an error before the export.
-        import imageio  # noqa: F401
-
-        from tf_trpo.environments import check_rendering
-
-        check_rendering(experiment.env, **making)
+        _check_film(experiment, making)
     start_keras()
     import tf_trpo
     from tf_trpo.environments.costs import import_costs
@@ -92,3 +87,12 @@ def main(argv: Sequence[str]) -> None:
         evaluations = {"deterministic": evaluation, "stochastic": sampled}
         write_model_card(Path(version), folder, int(agent.env_steps.numpy()), evaluations, film=options.film)
     print(version)
+
+
+def _check_film(experiment: Experiment, making: Mapping[str, Any]) -> None:
+    """Raise an error before the export if no film can be made: imageio is not installed, or nothing is rendered."""
+    import imageio  # noqa: F401
+
+    from tf_trpo.environments import check_rendering
+
+    check_rendering(experiment.env, **making)

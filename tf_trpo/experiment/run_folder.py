@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_trpo.files import AGENT_FILE, read_small, write_whole
-from tf_trpo.serving.metadata import installed_versions
+from tf_trpo.versions import installed_versions
 
 _PACKAGES = ("tf_trpo", "tensorflow", "keras", "tensorflow-probability", "gymnasium", "numpy", "ai-edge-litert")
 

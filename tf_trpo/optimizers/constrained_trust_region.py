@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import MOST_CONSTRAINTS
-from tf_trpo.optimizers.constraints import ConstrainedDirection, Constraint, cost_constraints, relative_excess
+from tf_trpo.optimizers.constrained_direction import ConstrainedDirection
+from tf_trpo.optimizers.constraints import Constraint, cost_constraints, relative_excess
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.policy_optimizer import Proposal, State
 from tf_trpo.optimizers.trust_region import TrustRegion

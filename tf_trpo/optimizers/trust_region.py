@@ -11,12 +11,8 @@ from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics.schedules import linear
 from tf_trpo.optimizers.adaptive_radius import AdaptiveRadius
 from tf_trpo.optimizers.backtracking import Backtracking
-from tf_trpo.optimizers.constraints import (
-    ConstrainedDirection,
-    Constraint,
-    anchor_constraint,
-    constrained_direction,
-)
+from tf_trpo.optimizers.constrained_direction import ConstrainedDirection, constrained_direction
+from tf_trpo.optimizers.constraints import Constraint, anchor_constraint
 from tf_trpo.optimizers.demonstration_bonus import DemonstrationBonus
 from tf_trpo.optimizers.entropy_bonus import EntropyBonus
 from tf_trpo.optimizers.natural_direction import NaturalDirection

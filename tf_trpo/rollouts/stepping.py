@@ -161,10 +161,7 @@ def collect_rollout(
         except (Exception, SystemExit) as error:
             # If an earlier number is not finite, that is the cause to report: the action followed from it.
             _check_finite([array[: t + 1] for array in numbers], rewards[:t])
-            kind = InvalidStepError if isinstance(error, InvalidStepError) else EnvironmentFailedError
-            failure = kind(f"{reason(error)}, in row {t}")
-            failure.row = t
-            raise failure from error
+            raise _failure(error, t) from error
         write_row(kept, t + 1, observation)
         if PAUSED in infos:
             paused[t] = infos[PAUSED]
@@ -181,6 +178,13 @@ def collect_rollout(
     flags = terminated & valid, truncated & valid, valid
     remembered = memory.remembered() if memory else ()
     return Rollout(kept, np.array(sampled), rewards, *flags, figures, remembered, costs if costs.shape[-1] else ())
+
+
+def _failure(error: BaseException, row: int) -> InvalidStepError | EnvironmentFailedError:
+    kind = InvalidStepError if isinstance(error, InvalidStepError) else EnvironmentFailedError
+    failure = kind(f"{reason(error)}, in row {row}")
+    failure.row = row
+    return failure
 
 
 def _row(spec: Spec, arrays: Any, row: int) -> Any:

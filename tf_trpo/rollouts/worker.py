@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import platform
 import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import gymnasium as gym
@@ -22,6 +20,7 @@ from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.rollouts.actor import LiteActor
 from tf_trpo.rollouts.seeds import Stream, operation_seed
 from tf_trpo.rollouts.source import LocalSource
+from tf_trpo.versions import installed_versions
 
 if TYPE_CHECKING:
     from tf_trpo.models import Policy
@@ -97,8 +96,10 @@ class Setup(NamedTuple):
             found = self._probed(source)
         finally:
             source.close()
-        versions = {"python": platform.python_version(), "tf_trpo": sys.modules["tf_trpo"].__version__}
-        return {**versions, **{name: _version(name) for name in _PACKAGES}, "probe rollout": found}
+        # The package of a worker may be a copy that is not installed.
+        own = sys.modules["tf_trpo"].__version__
+        versions = {name: version or "none" for name, version in installed_versions(_PACKAGES).items()}
+        return {**versions, "tf_trpo": own, "probe rollout": found}
 
     def repeats(self, fingerprint: Mapping[str, str]) -> bool:
         """Return whether environments repeat the rollout of a fingerprint, both when new and after they were played."""
@@ -289,10 +290,3 @@ def _arrays(value: Any) -> list[np.ndarray]:
     if isinstance(value, dict):
         return [array for name in sorted(value) for array in _arrays(value[name])]
     return [array for part in value for array in _arrays(part)] if isinstance(value, tuple) else [value]
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "none"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import platform
-from collections.abc import Iterable, Mapping, Sized
-from importlib import metadata as distributions
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Any
 
@@ -82,17 +80,6 @@ def check_episodes(state: Mapping[str, Sized], count: int, error: type[Exception
     if others:
         found = f"the memory holds {others.pop()} episodes, and there are {count} observations"
         raise error(f"{found}: call begin() for new episodes")
-
-
-def installed_versions(packages: Iterable[str]) -> dict[str, str | None]:
-    """Return the versions of Python and of packages; None for a package that is not installed."""
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            versions[package] = distributions.version(package)
-        except distributions.PackageNotFoundError:
-            versions[package] = None
-    return versions
 
 
 def write_metadata(folder: Path, metadata: ModelMetadata) -> None:

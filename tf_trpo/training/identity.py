@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
 
 from tf_trpo.environments.costs import cost_name
+from tf_trpo.environments.making import wrapper_name
 from tf_trpo.models.structure import all_known, as_structure, describe_layers, layers_of, nested_dataclasses
 from tf_trpo.training.anchor import fingerprint
 
@@ -28,11 +30,14 @@ _PARTS = [
 ]
 
 
-def run_identity(agent: CompiledAgent, environment: Any, **settings: Any) -> dict[str, Any]:
+def run_identity(agent: CompiledAgent, environment: Any, opening: Mapping[str, Any], **settings: Any) -> dict[str, Any]:
     """Describe everything that the result of a fit depends on, as JSON; an environment is described only by an id."""
     serialized = keras.saving.serialize_keras_object
     parts = {
         "environment": environment if isinstance(environment, str) else None,
+        "env_kwargs": dict(opening["env_kwargs"] or {}),
+        "wrappers": list(map(wrapper_name, opening["wrappers"])),
+        "action_masks": opening["action_masks"],
         **settings,
         "ema_momentum": agent.ema_momentum,
         "update": dataclasses.asdict(agent.update_settings),

@@ -12,7 +12,7 @@ import keras
 
 from tf_trpo.environments import ActionMasks, VectorBackend
 from tf_trpo.environments.costs import Cost, cost_labels
-from tf_trpo.environments.making import Wrapper, wrapper_name
+from tf_trpo.environments.making import Wrapper
 from tf_trpo.environments.vector import Environment
 from tf_trpo.models import MirrorSymmetry
 from tf_trpo.models.making import make_policy, make_value_functions, with_memory
@@ -233,9 +233,7 @@ class TRPO(Imitator):
                 identity=run_identity(
                     self,
                     environment,
-                    env_kwargs=dict(env_kwargs or {}),
-                    wrappers=[wrapper_name(wrapper) for wrapper in wrappers],
-                    action_masks=action_masks,
+                    opening,
                     num_steps=num_steps,
                     seed=seed,
                     shards=spread.shards_of(source.num_envs),
@@ -249,13 +247,19 @@ class TRPO(Imitator):
             )
             if resume_from is not None:
                 trainer.resume(Path(resume_from))
-            self.stop_training, compiled = False, self.learner
-
-            def stopped() -> bool:
-                check_compiled_as(self, compiled)
-                return bool(self.stop_training)
-
             told = callback_list(self, trainer, callbacks, total_steps, verbose)
             with released(told):
-                trainer.run(told, total_steps, schedule_steps=schedule_steps, stopped=stopped)
+                self._run(trainer, told, total_steps, schedule_steps)
         return self.history
+
+    def _run(
+        self, trainer: Trainer, callbacks: keras.callbacks.CallbackList, total_steps: int, schedule_steps: int | None
+    ) -> None:
+        """Train until the steps are taken or a callback stops the training."""
+        self.stop_training, compiled = False, self.learner
+
+        def stopped() -> bool:
+            check_compiled_as(self, compiled)
+            return bool(self.stop_training)
+
+        trainer.run(callbacks, total_steps, schedule_steps=schedule_steps, stopped=stopped)
