@@ -1,6 +1,7 @@
 """Sources with workers, compared with a source in one process; workers are lost, late, and called twice."""
 
 import pickle
+import signal
 import warnings
 
 import gymnasium as gym
@@ -401,3 +402,8 @@ def test_a_digest_depends_on_all_actions_and_hashes_each_once(monkeypatch):
     assert other.episodes.digest() != digests[3]
     assert other.episodes.digest(slice(0, 4)) == source.episodes.digest(slice(0, 4))
     assert other.episodes.digest(slice(4, 6)) != source.episodes.digest(slice(4, 6))
+
+
+def test_a_worker_in_this_process_leaves_ctrl_c_alone():
+    ShardWorker()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -100,7 +100,7 @@ class RayCrew:
         # A worker also counts as lost if its machine cannot be reached, and then its process may still run.
         self.dismiss(worker)
         self.starts[worker] += 1
-        self._actors[worker] = self._kind.remote(self._ray.get)
+        self._actors[worker] = self._kind.remote(self._ray.get, ignore_ctrl_c=True)
         return self._actors[worker].start.remote(self._setup)
 
     def dismiss(self, worker: int) -> None:

@@ -185,11 +185,14 @@ class ShardWorker:
 
     Args:
       fetch: returns the value of a reference in a `Request`.
+      ignore_ctrl_c: a terminal sends Ctrl-C to all processes of a command, but the training's process first ends its
+        iteration, and needs the workers for that.
     """
 
-    def __init__(self, fetch: Callable[[Any], Any] = lambda reference: reference) -> None:
-        # A terminal sends Ctrl-C to all processes of a command, but the training's process first ends its iteration.
-        if threading.current_thread() is threading.main_thread():
+    def __init__(
+        self, fetch: Callable[[Any], Any] = lambda reference: reference, *, ignore_ctrl_c: bool = False
+    ) -> None:
+        if ignore_ctrl_c and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._fetch = fetch
         self._parts: PartComputer | None = None
