@@ -8,6 +8,7 @@ EXTRAS = {
     **dict.fromkeys(("imageio", "pygame"), "play"),
     "envpool": "envpool",
     "minari": "demonstrations",
+    "mujoco": "mujoco",
     "optuna": "tune",
     **dict.fromkeys(("psutil", "ray"), "ray"),
     "tensorflow_serving": "warmup",

@@ -113,7 +113,7 @@ def test_help_of_train_shows_ten_settings_and_how_to_see_the_others(algorithm, s
     assert options[0] == "env"
     assert {"run-dir", "preset", "resume"} < set(options)
     words = " ".join(text.split())
-    [count] = re.findall(r"--help-all shows all (\d+) of the algorithm\.", words)
+    [count] = re.findall(r"--help-all shows all (\d+)\.", words)
     whole = help_of(capsys, "train", "--algorithm", algorithm, "--help-all")
     shown = {*re.findall(r"^  --([a-z-]+)", whole, re.MULTILINE)} - {"run-dir", "preset", "resume", "allow-import"}
     assert int(count) == len({name.replace("-", "_") for name in shown} & leaves(Experiment).keys())
@@ -137,7 +137,7 @@ def test_all_help_of_train_has_the_defaults_of_the_environments_preset(capsys):
     arguments = ["train", "--env", "Pendulum-v1", "--radius", "adaptive", "--max-kl", "0.1"]
     text = " ".join(help_of(capsys, *arguments, option="--help-all").split())
     for default in (
-        "--env STR Gymnasium id of the environment, or module:Class for a class, or a function, that makes it. "
+        "--env STR Gymnasium id, or module:NAME of a class or function that makes the environment. "
         "(default: Pendulum-v1)",
         "(default: adaptive)",
         "(default: 0.95)",

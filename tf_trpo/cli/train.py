@@ -162,7 +162,7 @@ def _show_help(experiment: Experiment, *, is_whole: bool) -> None:
     which = (
         "All settings of the algorithm follow, grouped by topic; --algorithm NAME shows those of another one."
         if is_whole
-        else f"These are the most common settings; {HELP_ALL} shows all {count} of the algorithm."
+        else f"These are the most common settings; {HELP_ALL} shows all {count}."
     )
     description = (
         "Train an agent by Trust Region Policy Optimization, or by one of the algorithms that came before or after.\n\n"

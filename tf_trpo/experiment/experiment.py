@@ -63,7 +63,7 @@ class Experiment:
     """
 
     env: str = "CartPole-v1"
-    """Gymnasium id of the environment, or module:Class for a class, or a function, that makes it."""
+    """Gymnasium id, or module:NAME of a class or function that makes the environment."""
     environment: EnvironmentSettings = EnvironmentSettings()
     """How the environment is made from its id."""
     run: RunSettings = RunSettings()

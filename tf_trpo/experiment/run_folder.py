@@ -127,6 +127,8 @@ class RunFolder:
 
     def check_trained(self) -> None:
         """Raise ValueError unless there is a final agent."""
+        if not self.path.exists():
+            raise ValueError(f"{self.path} does not exist")
         if not self.agent.is_file():
             raise ValueError(f"{self.path} holds no trained agent ({self.agent.name} is missing)")
 

@@ -147,7 +147,7 @@ class RunSettings:
     total_steps: int = 100_000
     """Environment steps to train for, summed over all environments."""
     schedule_steps: int | None = None
-    """Environment steps after which schedules reach final_std and final_max_kl; None for total_steps."""
+    """Environment steps after which schedules, such as that of final_max_kl, end; None for total_steps."""
     seed: int = 0
     """Seed of the run; on one machine, the same seed gives the same weights."""
     eval_every: int = 0

@@ -24,7 +24,7 @@ def draw_trials(numbers: NDArray, values: NDArray[np.float64], complete: NDArray
     axes = figure.subplots()
     axes.plot(numbers[complete], values[complete], "o", color=BLUE, label="trained to the end")
     if not complete.all():
-        axes.plot(numbers[~complete], values[~complete], "x", color=GREY, label="cut short")
+        axes.plot(numbers[~complete], values[~complete], "x", color=GREY, label="pruned")
     best = np.maximum.accumulate(values[complete])
     axes.plot(numbers[complete], best, drawstyle="steps-post", color=VERMILION, label="best so far")
     axes.set(xlabel="trial", ylabel="mean return of the evaluation")

@@ -50,7 +50,8 @@ class DemonstrationBonus:
     """
 
     demonstration_weight: float = 0.0
-    """Initial weight lambda_0 of the bonus, zero or positive; 0: no bonus. `TRPO.imitate` takes the demonstrations."""
+    """Initial weight lambda_0 of the bonus, zero or positive; 0: no bonus. The demonstrations are those of
+    `--demonstrations`, or of `TRPO.imitate`."""
     demonstration_decay: float = 0.95
     """Factor lambda_1 on the weight after each step, in (0, 1]."""
 

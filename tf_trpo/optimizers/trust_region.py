@@ -70,8 +70,8 @@ class TrustRegion(PolicyOptimizer):
     constraint: KLConstraint = "mean"
     """Limit the mean KL over the sampled states, or the largest one."""
     radius: AdaptiveRadius | None = None
-    """Rule that adapts the limit to how well the linear model predicted the last improvement; None, or fixed on
-    the command line: no adaptation."""
+    """Rule that adapts the limit to how well the linear model predicted the last improvement; None, or
+    `fixed` on the command line: no adaptation."""
     anchor_kl: float | None = None
     """Limit on the mean joint KL(anchor || policy), in nats, positive and finite; None without an anchor."""
     direction: NaturalDirection = NaturalDirection()
@@ -132,9 +132,17 @@ class TrustRegion(PolicyOptimizer):
             uphill += each.gradient
         solve = self.direction.solver(objective)
         solution = solve(uphill)
-        given = self._constraints(objective, state), objective, solve, uphill, solution, limit
         share = None if self.constraint == "mean" else functools.partial(self._share_of_largest, objective, limit=limit)
-        found = constrained_direction(*given, damping=self.direction.cg_damping, share=share)
+        found = constrained_direction(
+            self._constraints(objective, state),
+            objective,
+            solve,
+            uphill,
+            solution,
+            limit,
+            damping=self.direction.cg_damping,
+            share=share,
+        )
         search, limited = found.search(
             self.search,
             objective,

@@ -52,8 +52,8 @@ class UpdateSettings:
     segment_length: int | None = None
     """With a memory: number of rows of a segment, >= 1, a divisor of num_steps. Gradients and curvature are
     backpropagated to the segment's first row, or to the first row of its burn-in. There, the memory starts from the
-    state that it had when the policy acted. None: the smallest divisor of num_steps from 64 on, or num_steps if that
-    is smaller."""
+    state that it had when the policy acted. None: the smallest divisor of num_steps that is at least 64, or num_steps
+    if it is below 64."""
     burn_in: int = 0
     """With a memory: number of rows before each segment, >= 0, through which gradients and curvature are
     backpropagated too, but which are not samples."""
