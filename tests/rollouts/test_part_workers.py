@@ -83,18 +83,18 @@ def result(request, wrong=False):
 def play(monkeypatch):
     """play(workers, crew, count): compute one round of `count` parts, and check the results."""
 
-    class Computer:
+    class Home:
         def __init__(self, fetch):
             pass
 
-        def compute(self, request):
-            self.made.append((HOME, request.rows.key))
-            return result(request)
+        def compute(self, requests):
+            self.made.extend((HOME, request.rows.key) for request in requests)
+            return list(map(result, requests))
 
-    monkeypatch.setattr(part_workers, "PartComputer", Computer)
+    monkeypatch.setattr(part_workers, "Home", Home)
 
     def round_of(workers, crew, count, name="figures", first=0):
-        Computer.made = crew.made
+        Home.made = crew.made
         given, places = Given(0, None), range(first, first + count)
         found = workers.compute([Request(given, given, given, Given(place, None), name) for place in places])
         assert [[array.tolist() for array in each] for each in found] == [[[place, len(name)]] for place in places]

@@ -325,6 +325,18 @@ def test_episodes_that_cannot_be_replayed_are_reported_as_lost(caplog, monkeypat
     assert not len(collect("remembers", source, 2).begun)
 
 
+def test_rewards_that_are_not_repeated_are_enough_for_new_episodes(monkeypatch):
+    """A replay would give equal observations, and rewards by other statistics."""
+    making = {"wrappers": [gym.wrappers.NormalizeReward]}
+    monkeypatch.setitem(CASES, "rewards", ("CartPole-v1", {"hidden_sizes": (4,)}, making))
+    source, pupils = spread("rewards", 2)
+    assert not len(collect("rewards", source, 0).begun)
+    home = source._scheduler._homes.of(1)
+    lost = np.repeat([source._scheduler._homes.of(shard) == home for shard in range(SHARDS)], SIZE)
+    pupils.workers[home] = ShardWorker()
+    np.testing.assert_array_equal(collect("rewards", source, 1).begun, lost)
+
+
 def test_a_training_continues_after_lost_episodes_with_a_warning(monkeypatch):
     monkeypatch.setitem(CASES, "fickle", (Fickle, {"hidden_sizes": (4,)}, {}))
     source, pupils = spread("fickle", 1)

@@ -16,7 +16,7 @@ from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.estimation import lambda_returns, weighted_moments
 from tf_trpo.models import encoder
 from tf_trpo.numerics import LineSearchStatus, step_length_for_kl
-from tf_trpo.optimizers import constraints
+from tf_trpo.optimizers import constrained_direction
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.training import TrainingFailedError, prepared, programs
 from tf_trpo.training.checkpoint import read_checkpoint
@@ -153,7 +153,7 @@ PATCHES = [
     (Objective, "gradient", lambda self, gradient=Objective.gradient: bad("gradient", gradient(self))),
     (Objective, "fisher_vector_product", bad_products),
     (Objective, "figures", bad_figures),
-    (constraints, "step_length_for_kl", bad_length),
+    (constrained_direction, "step_length_for_kl", bad_length),
     (prepared, "lambda_returns", lambda *given: bad("value loss", lambda_returns(*given), 1e30)),
     (keras.optimizers.Adam, "apply", bad_steps),
     (prepared, "weighted_moments", bad_moments),

@@ -5,8 +5,11 @@ import keras
 import numpy as np
 import pytest
 
+from tf_trpo.callbacks import Checkpoint
 from tf_trpo.environments import EnvironmentFailedError, can_reset_some, make_vector_environment
+from tf_trpo.environments.failures import WorkersLostError
 from tf_trpo.optimizers import VanillaPolicyGradient
+from tf_trpo.rollouts import LocalSource, make_actor
 
 NUM_ENVS, NUM_STEPS, LIMIT = 4, 12, 36
 SIZES = {"num_envs": NUM_ENVS, "num_steps": NUM_STEPS, "verbose": 0}
@@ -145,6 +148,45 @@ def test_a_turn_that_fails_says_when(agent):
 
     with pytest.raises(EnvironmentFailedError, match=r"environment 1 .* the door is shut, when reset, in the ro"):
         fit(agent, Shut)
+
+
+class Workers(LocalSource):
+    """A source that loses its workers in its third rollout, or none."""
+
+    rollouts = 0
+
+    def collect(self, weights, noise):
+        self.rollouts += 1
+        if self.rollouts == 3:
+            raise WorkersLostError("no worker is left")
+        return super().collect(weights, noise)
+
+
+@pytest.mark.parametrize(("restart_every", "saved"), [(0, [48, 96]), (2, [48])])
+def test_a_checkpoint_after_the_loss_of_all_workers_is_of_a_whole_iteration(agent, restart_every, saved, tmp_path):
+    """With restarts in turn, environments have begun other episodes already: an earlier checkpoint is left."""
+    source = Workers(make_vector_environment(Clock, NUM_ENVS), make_actor(agent.policy, NUM_ENVS), seed=0)
+    checkpoints = Checkpoint(tmp_path, 10**6, at_start=False)
+    begin = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epoch or checkpoints._save())
+    with pytest.raises(WorkersLostError, match="no worker is left, in the rollout of iteration 2, after 96 steps"):
+        agent.fit(
+            source, 480, num_steps=NUM_STEPS, restart_every=restart_every, callbacks=[checkpoints, begin], verbose=0
+        )
+    assert sorted(int(path.stem.removeprefix("steps-")) for path in tmp_path.iterdir()) == saved
+
+
+def test_nothing_is_saved_after_the_loss_of_all_workers_in_an_update(agent, tmp_path, monkeypatch):
+    """The value function may have been fitted already, and the policy not."""
+
+    def lose(*_):
+        raise WorkersLostError("no worker is left")
+
+    lose_later = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: monkeypatch.setattr(agent.learner, "update", lose)
+    )
+    with pytest.raises(WorkersLostError):
+        agent.fit(Clock, 480, callbacks=[Checkpoint(tmp_path, 10**6), lose_later], **SIZES)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_begin_in_turns_is_refused(agent):

@@ -24,6 +24,10 @@ class EnvironmentFailedError(RuntimeError):
     row: int | None = None
 
 
+class WorkersLostError(EnvironmentFailedError):
+    """No worker is left to step the environments, which are not to blame: their episodes can be replayed."""
+
+
 class UnfitSpaceError(ValueError):
     """A wrapper of this package does not fit the spaces of an environment."""
 

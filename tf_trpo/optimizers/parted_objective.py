@@ -110,17 +110,23 @@ class PartCrew(Protocol):
 
 
 class Home:
-    """A `PartCrew` of this process alone, which computes as many parts at the same time as there are cores."""
+    """A `PartCrew` of this process alone, which computes as many parts at the same time as there are cores.
+
+    Args:
+      fetch: returns the value of a reference in a request.
+    """
 
     sent = received = 0
 
-    def __init__(self) -> None:
-        self._computer = PartComputer()
+    def __init__(self, fetch: Callable[[Any], Any] = lambda value: value) -> None:
+        self._computer = PartComputer(fetch)
 
     def put(self, value: Any) -> Any:
         return value
 
     def compute(self, requests: Sequence[Request]) -> list[list[np.ndarray]]:
+        if len(requests) < 2:
+            return list(map(self._computer.compute, requests))
         self._computer.prepare(requests[0])
         with ThreadPoolExecutor(available_cores()) as threads:
             return list(threads.map(self._computer.compute, requests))

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tf_trpo.cores import available_cores
+from tf_trpo.environments.failures import WorkersLostError
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.optimizers.parts import GRADIENT, PRODUCT, Given, PartComputer, Request
+from tf_trpo.optimizers.parted_objective import Home
+from tf_trpo.optimizers.parts import GRADIENT, PRODUCT, Given, Request
 from tf_trpo.rollouts.crew import POLL, SLOW, SLOW_SECONDS, Crew, WorkerLostError
 
 _logger = logging.getLogger(__name__)
@@ -40,7 +42,8 @@ class PartWorkers:
     A part goes to the same worker in each round, because this worker has the part's rows. If the worker is lost,
     another worker fetches the rows and computes the part. If the worker takes three times as long as the last round, an
     idle worker also computes the part, or this process does. A result depends on its request only, so it does not
-    matter which answer is used. A worker whose bits differ or that raises an error gets no further parts.
+    matter which answer is used. A worker whose bits differ or that raises an error gets no further parts, until it is
+    another process.
 
     Args:
       crew: the workers.
@@ -59,7 +62,7 @@ class PartWorkers:
     ) -> None:
         self.sent = self.received = 0
         self._crew, self._allow_different, self._clock = crew, allow_different, clock
-        self._home = PartComputer(crew.fetch)
+        self._home = Home(crew.fetch)
         self._nothing = Given("nothing", crew.share([]))
         self._late: dict[Hashable, _Late] = {}
         self._probe: Request | None = None
@@ -69,7 +72,8 @@ class PartWorkers:
         self._lost: set[int] = set()
         self._checked: dict[int, int] = {}
         """By worker, the number of its process that was checked."""
-        self._refused: set[int] = set()
+        self._refused: dict[int, int] = {}
+        """The same for processes that get no parts."""
         self._seconds: dict[str, float] = {}
 
     def put(self, value: Any) -> Any:
@@ -87,12 +91,13 @@ class PartWorkers:
         running: dict[Hashable, tuple[int, int]] = {}
         while len(results) < len(requests):
             given = {place for _, place in running.values()}
-            for place in [place for place in range(len(requests)) if place not in results and place not in given]:
-                worker = self._worker_for(place)
-                if worker is None:
-                    results[place] = self._home.compute(requests[place])
-                else:
+            missing = [place for place in range(len(requests)) if place not in results and place not in given]
+            workers = {place: self._worker_for(place) for place in missing}
+            for place, worker in workers.items():
+                if worker is not None:
                     running[self._call(worker, requests[place])] = worker, place
+            own = [place for place, worker in workers.items() if worker is None]
+            results.update(zip(own, self._home.compute([requests[place] for place in own]), strict=True))
             if self._clock() - began > longest:
                 self._help(requests, running, results)
             for ended in self._crew.wait(list(running), POLL) if running else ():
@@ -118,14 +123,17 @@ class PartWorkers:
             worker = min(idle)
             running[self._call(worker, requests[late[0]])] = worker, late[0]
         elif late:
-            results[late[0]] = self._home.compute(requests[late[0]])
+            [results[late[0]]] = self._home.compute([requests[late[0]]])
 
     def _look_around(self) -> None:
         """Take late answers, forget the checks of processes that are gone, and test if lost workers answer again."""
         self._take_late(0.0)
         # A process that was lost in a rollout has been replaced, perhaps on another machine.
-        self._checked = {worker: made for worker, made in self._checked.items() if self._crew.starts[worker] == made}
-        for worker in self._lost - self._refused - self._occupied():
+        starts = self._crew.starts
+        for known in (self._checked, self._refused):
+            for worker in [worker for worker, made in known.items() if starts[worker] != made]:
+                del known[worker]
+        for worker in self._lost - self._refused.keys() - self._occupied():
             self._late[self._crew.compute(worker, None, _threads())] = _Late(worker)
         self._lost.clear()
 
@@ -138,11 +146,11 @@ class PartWorkers:
 
     def _check_new(self) -> None:
         """Let each new or restarted worker compute a gradient that this process computes too."""
-        new = set(range(self._crew.size)) - self._checked.keys() - self._refused - self._lost - self._occupied()
+        new = set(range(self._crew.size)) - self._checked.keys() - self._refused.keys() - self._lost - self._occupied()
         if not new or self._probe is None:
             return
         calls = {self._call(worker, self._probe): worker for worker in sorted(new)}
-        expected = [array.tobytes() for array in self._home.compute(self._probe)]
+        expected = [array.tobytes() for array in self._home.compute([self._probe])[0]]
         starts = self._crew.starts
         self._late.update({call: _Late(worker, expected, starts[worker]) for call, worker in calls.items()})
         if self._waits:
@@ -163,7 +171,7 @@ class PartWorkers:
         if not same:
             what = f"worker {worker} does not compute gradients as this process does"
             if not self._allow_different:
-                self._refused.add(worker)
+                self._refused[worker] = starts
                 _logger.warning("%s, and is not used for the update; allow_different_workers allows it", what)
                 return
             _logger.warning("%s; it is allowed, and the results agree with those of one process up to rounding", what)
@@ -187,6 +195,8 @@ class PartWorkers:
         """Return the result of a call that has ended; None if its worker was lost or raised an error."""
         try:
             found: list[np.ndarray] = self._crew.result(ended)
+        except WorkersLostError:
+            raise
         except WorkerLostError as error:
             if worker in self._checked:
                 _logger.warning("worker %d was lost (%s): others compute its parts of the batch", worker, error)
@@ -199,7 +209,7 @@ class PartWorkers:
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
                 _logger.warning("worker %d is not used for the update any more (%s)", worker, reason)
             self._checked.pop(worker, None)
-            self._refused.add(worker)
+            self._refused[worker] = self._crew.starts[worker]
             return None
         self.received += _bytes(found)
         return found

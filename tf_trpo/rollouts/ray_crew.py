@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tf_trpo.environments import EnvironmentFailedError
+from tf_trpo.environments.failures import WorkersLostError
 from tf_trpo.extras import not_installed
 from tf_trpo.optimizers.parts import Request
 from tf_trpo.quiet import errors_only
@@ -90,11 +90,11 @@ class RayCrew:
 
     def share(self, value: Any) -> Any:
         """Put a value, such as packed weights, into Ray's object store, for all workers."""
-        return self._ray.put(value)
+        return self._living().put(value)
 
     def fetch(self, reference: Any) -> Any:
         """Return the value of a reference."""
-        return self._ray.get(reference)
+        return self._living().get(reference)
 
     def start(self, worker: int) -> Hashable:
         # A worker also counts as lost if its machine cannot be reached, and then its process may still run.
@@ -108,23 +108,23 @@ class RayCrew:
             self._ray.kill(self._actors[worker])
 
     def call(self, worker: int, call: Call, shared: Any, **options: Any) -> Hashable:
+        self._living()
         return self._actors[worker].play.remote(call, shared, **options)
 
     def compute(self, worker: int, request: Request | None, threads: int) -> Hashable:
+        self._living()
         return self._actors[worker].compute.remote(request, threads)
 
     def wait(self, pending: Iterable[Hashable], timeout: float) -> list[Hashable]:
-        if self._has_ended():
-            raise EnvironmentFailedError(
-                "the Ray that this process started has ended, perhaps by a signal to all processes of the command"
-            )
-        first, others = self._ray.wait(list(pending), num_returns=1, timeout=timeout)
-        return first + self._ray.wait(others, num_returns=len(others), timeout=0)[0] if first and others else first
+        ray = self._living()
+        first, others = ray.wait(list(pending), num_returns=1, timeout=timeout)
+        return first + ray.wait(others, num_returns=len(others), timeout=0)[0] if first and others else first
 
     def result(self, ended: Hashable) -> Any:
-        failures = self._ray.exceptions
+        ray = self._living()
+        failures = ray.exceptions
         try:
-            return self._ray.get(ended)
+            return ray.get(ended)
         except failures.RayTaskError as error:
             if isinstance(error.cause, failures.RayError):
                 # The worker cannot fetch an argument of the call.
@@ -155,6 +155,17 @@ class RayCrew:
                 self.dismiss(worker)
         finally:
             self._disconnect()
+
+    def _living(self) -> Any:
+        """Return Ray; raise WorkersLostError if its processes have ended.
+
+        Otherwise Ray would end this process, too, when it finds that its object store is gone.
+        """
+        if self._has_ended():
+            raise WorkersLostError(
+                "the Ray that this process started has ended, perhaps by a signal to all processes of the command"
+            )
+        return self._ray
 
     def _has_ended(self) -> bool:
         try:

@@ -138,7 +138,9 @@ class RaySource:
         """
 
         def state_of(shard: int) -> dict[str, Any]:
-            return self.episodes.state(self._rows[shard])
+            state = self.episodes.state(self._rows[shard])
+            # A replay compares observations only, and the rewards of such environments may differ as well.
+            return state if self._repeatable or work == "find" else {**state, "actions": None}
 
         calls = [
             Call(shard, work, given, None if work == "begin" else self.episodes.digest(self._rows[shard]))

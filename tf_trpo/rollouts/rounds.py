@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tf_trpo.environments import EnvironmentFailedError
+from tf_trpo.environments.failures import WorkersLostError
 from tf_trpo.rollouts.homes import Homes
 from tf_trpo.rollouts.worker import Answer, Call
 
@@ -86,7 +86,7 @@ class Patience:
         self._said = False
 
     def check(self, has_workers: bool) -> None:
-        """Warn after 20 s without any worker, and raise EnvironmentFailedError after 900 s."""
+        """Warn after 20 s without any worker, and raise WorkersLostError after 900 s."""
         if has_workers:
             self._since, self._said = None, False
             return
@@ -94,7 +94,7 @@ class Patience:
         self._since = now if self._since is None else self._since
         reasons = "each needs a free core of the cluster, and plays the environment first, which must not hang"
         if now - self._since > _PATIENCE:
-            raise EnvironmentFailedError(f"no worker has started in {_PATIENCE:g} seconds: {reasons}")
+            raise WorkersLostError(f"no worker has started in {_PATIENCE:g} seconds: {reasons}")
         if now - self._since > _SILENCE and not self._said:
             self._said = True
             _logger.warning("no worker has started in %g seconds: %s", _SILENCE, reasons)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from tf_trpo.environments import EnvironmentFailedError
+from tf_trpo.environments.failures import WorkersLostError
 from tf_trpo.rollouts.crew import POLL, SLOW, SLOW_SECONDS, Crew, WorkerLostError
 from tf_trpo.rollouts.homes import Homes
 from tf_trpo.rollouts.rounds import Patience, Round
@@ -49,7 +50,7 @@ class Scheduler:
 
     Raises:
       ValueError: the first worker to start, or one that starts before the first call, must not be used.
-      EnvironmentFailedError: no worker has started; `play` raises it, too.
+      WorkersLostError: no worker has started; `play` raises it, too.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Scheduler:
           move: whether shards may move to other workers although their own workers are not lost.
 
         Raises:
-          EnvironmentFailedError: no usable worker is left.
+          WorkersLostError: no usable worker is left.
         """
         work = calls[0].work if calls else ""
         self._round = Round(calls, state_of, shared, move, self._usual.get(work))
@@ -126,9 +127,9 @@ class Scheduler:
         self._begun = True
 
     def _watch(self) -> None:
-        """Raise EnvironmentFailedError if there is no worker, or none has started for too long."""
+        """Raise WorkersLostError if there is no worker, or none has started for too long."""
         if not (self._running or self._free):
-            raise EnvironmentFailedError(f"no worker is left: {self._dismissed}")
+            raise WorkersLostError(f"no worker is left: {self._dismissed}")
         self._patience.check(bool(self._free) or any(each.call is not None for each in self._running.values()))
 
     def _start(self, worker: int) -> None:

@@ -31,6 +31,7 @@ class Collector:
 
     Attributes:
       carry: the environments' `Carry`: input of the next update, and then replaced by the update's result.
+      has_restarted: whether environments began new episodes in their turn before the last rollout.
 
     Raises:
       ValueError: restart_every is negative, or there are branches and the source is not a `LocalSource`.
@@ -51,6 +52,7 @@ class Collector:
         self._learner, self._source, self._tracker, self._faults = learner, source, tracker, faults
         self._restart_every = restart_every
         self.carry: Any = learner.first_carry(source.num_envs)
+        self.has_restarted = False
 
     def collect(self, noise: tuple[Any, ...], *, turn: int, iteration: int, steps: int) -> Rollout:
         """Return the first rollout that is finite; after one that is not, all environments begin new episodes.
@@ -64,6 +66,7 @@ class Collector:
           EnvironmentFailedError: an environment raised, hung or died.
           TrainingFailedError: too many rollouts in a row were not finite.
         """
+        self.has_restarted = False
         try:
             self._restart_in_turn(turn)
             while (rollout := self._finite_rollout(noise, iteration, steps)) is None:
@@ -72,7 +75,7 @@ class Collector:
                 self._tracker.restart()
         except EnvironmentFailedError as failure:
             where = f"in the rollout of iteration {iteration}, after {steps} steps"
-            raise EnvironmentFailedError(f"{failure}, {where}") from failure
+            raise type(failure)(f"{failure}, {where}") from failure
         if np.any(rollout.begun):
             self._cut(np.asarray(rollout.begun))
             warn_of_new_episodes(stacklevel=6)
@@ -112,6 +115,7 @@ class Collector:
         chosen = (turn - np.arange(num_envs) * self._restart_every // num_envs) % self._restart_every == 0
         if not chosen.any():
             return
+        self.has_restarted = True
         self._source.restart_some(chosen)
         self._cut(chosen)
 

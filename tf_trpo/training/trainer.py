@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from tf_trpo.environments import EnvironmentFailedError
+from tf_trpo.environments.failures import WorkersLostError
 from tf_trpo.rollouts import Rollout, RolloutSource, Stream, numpy_generator
 from tf_trpo.rollouts.vine import Vine
 from tf_trpo.training.checkpoint import check_directory, restoring, whole_number, write_checkpoint
@@ -82,6 +83,7 @@ class Trainer:
         self._first_iteration = self.iterations
         self._collector = Collector(learner, source, self._report.tracker, self._faults, restart_every, vine)
         self.rollout: Rollout | None = None
+        self._updating = False
 
     @property
     def env_steps(self) -> int:
@@ -144,7 +146,9 @@ class Trainer:
                 self._faults.check()
         except (EnvironmentFailedError, TrainingFailedError) as error:
             # Not on_train_end, which means that training is complete: BackupAndRestore would delete its backup.
-            save_on_failure(callbacks.callbacks, error)
+            # If workers were lost in the middle of an iteration, an earlier checkpoint can be resumed exactly.
+            if not (isinstance(error, WorkersLostError) and (self._updating or self._collector.has_restarted)):
+                save_on_failure(callbacks.callbacks, error)
             raise
         for message in self._report.missing(self.rollout, steps=self.env_steps) if self.rollout is not None else ():
             _logger.warning(message)
@@ -228,7 +232,7 @@ class Trainer:
         self.rollout = None
         turn = iteration - self._first_iteration
         rollout = self._collector.collect(noise, turn=turn, iteration=iteration, steps=self.env_steps)
-        self.rollout = rollout
+        self.rollout, self._updating = rollout, True
         generator = numpy_generator(self._seed, Stream.MINIBATCHES, iteration)
         orders = learner.orders(self._num_steps, self.source.num_envs, generator)
         self._report.add(rollout)
@@ -238,6 +242,7 @@ class Trainer:
         self._faults.record(update_faults(result), iteration=iteration, steps=self.env_steps)
         self._counters.env_steps.assign_add(rollout.env_steps)
         self._counters.iterations.assign_add(1)
+        self._updating = False
         logs = self._report.logs(steps=self.env_steps, iterations=self.iterations)
         logs |= {**update_logs(result, self._costs), **learner.traffic}
         return result, {**logs, "train/faults": self._faults.total}
