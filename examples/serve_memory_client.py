@@ -22,11 +22,16 @@ class Client:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self._model = self._url = url
         self._state: dict[str, Any] = {}
 
     def begin(self) -> None:
-        """Begin an episode: ask for the initial state. The state of the value function is not needed."""
+        """Begin an episode with the version that is served now: ask for the initial state.
+
+        The state of the value function is not needed.
+        """
+        with urllib.request.urlopen(f"{self._model}/metadata", timeout=30) as answer:
+            self._url = f"{self._model}/versions/{json.load(answer)['model_spec']['version']}"
         first = self._ask("initial_state", 0)
         self._state = {name: part for name, part in first.items() if not name.startswith("value_")}
 

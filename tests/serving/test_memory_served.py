@@ -3,6 +3,8 @@
 import contextlib
 import functools
 import re
+import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,10 +13,11 @@ import tensorflow as tf
 from gymnasium.vector.utils import batch_space
 
 from tf_trpo.serving.local_policy import LocalPolicy
-from tf_trpo.serving.remote_policy import RemotePolicy
+from tf_trpo.serving.remote_policy import RemoteError, RemotePolicy
 from tf_trpo.serving.saved_model import ModelError
 from tf_trpo.spaces import named
 
+NEW = {"version": "2", "state": "AVAILABLE"}
 close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
 
 
@@ -83,15 +86,35 @@ def test_clients_that_take_turns_have_independent_episodes(case, servers, by_age
     expected = [by_agent(case.agent, rows) for rows in episodes]
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(remote(servers[case.kind], case)) for _ in episodes]
-        for time in range(8 + 2):
+        for step in range(8 + 2):
             for late, (client, rows, wanted) in enumerate(zip(clients, episodes, expected, strict=True)):
-                if 0 <= time - late < 8:
-                    found = named("actions", client.act(rows[time - late]))
+                if 0 <= step - late < 8:
+                    found = named("actions", client.act(rows[step - late]))
                     for name, value in found.items():
-                        close(value, wanted[time - late]["act"][name])
+                        close(value, wanted[step - late]["act"][name])
         client, rows, wanted = clients[0], episodes[0], expected[0]
         client.begin()
         close(named("actions", client.act(rows[0], (7, 0)))[name], wanted[0]["act_stochastic"][name])
+
+
+def test_a_state_is_never_sent_to_another_version(case, start_server, by_agent, tmp_path):
+    """Its shapes could fit, and the actions would be wrong."""
+    [first] = case.folder.iterdir()
+    shutil.copytree(first, tmp_path / "model" / "1")
+    server, rows = start_server(tmp_path / "model", "--poll-seconds", 0.05), case.rows(1)
+    with remote(server, case) as client:
+        client.act(rows[0])
+        shutil.copytree(first, tmp_path / "model" / "2")
+        deadline = time.monotonic() + 60
+        while not any(each.items() >= NEW.items() for each in server.get()[1]["model_version_status"]):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        with pytest.raises(RemoteError, match=r"status 404: .* Specific\(model, 1\); .* call begin\(\)"):
+            client.act(rows[1])
+        client.begin()
+        for row, wanted in zip(rows, by_agent(case.agent, rows), strict=True):
+            for name, value in named("actions", client.act(row)).items():
+                close(value, wanted["act"][name])
 
 
 def test_simultaneous_clients_have_independent_episodes(memories, servers, by_agent):

@@ -44,17 +44,19 @@ class RemotePolicy:
         self._action = action
         self._state_names: list[str] | None = None
         self._state: dict[str, Any] = {}
+        self._version = ""
+        """End of the path to the version that the memory's state belongs to."""
         self._where = f"{in_url(self._connection.host)}:{self._connection.port}{self._path}"
 
     def begin(self) -> None:
         """Reset the memory: the next observations, all rows of them, are the first ones of their episodes."""
-        self._state = {}
+        self._state, self._version = {}, ""
 
     def act(self, observations: Any, seed: tuple[int, int] | None = None) -> Any:
         """Ask the server for actions for observations.
 
         The server keeps nothing between requests. If the model has a memory, the answer holds the memory's state, which
-        is sent with the next observations.
+        is sent with the next observations, to the same version of the model until `begin`.
 
         Args:
           observations: a nest of arrays [N, ...], as a vector environment returns them.
@@ -65,12 +67,14 @@ class RemotePolicy:
           dtypes of the answer's JSON: int64 or float64.
 
         Raises:
-          RemoteError: the server cannot be reached, refuses, or does not answer with one action for each observation.
+          RemoteError: the server cannot be reached, refuses, does not answer with one action for each observation, or
+            no longer serves the version that the memory's state belongs to.
         """
         inputs = {name: np.asarray(part).tolist() for name, part in named("observations", observations).items()}
         count = len(next(iter(inputs.values())))
         names, states = list(named("actions", self._action)), self._states()
         if states and not self._state:
+            states = self._pinned()
             self._state = self._predicted(INITIAL_STATE, {EPISODES: [0] * count}, states)
         check_episodes(self._state, count, RemoteError)
         inputs |= self._state
@@ -92,13 +96,23 @@ class RemotePolicy:
     def _states(self) -> list[str]:
         """Return the names of the state inputs of the endpoint `act`; only the first call asks the server."""
         if self._state_names is None:
-            answer = self._ask("GET", "/metadata")
-            try:
-                inputs = answer["metadata"]["signature_def"]["signature_def"]["act"]["inputs"]
-                self._state_names = sorted(filter(is_state, inputs.keys()))
-            except (LookupError, TypeError, AttributeError):
-                raise RemoteError(f"{self._where} says nothing of an endpoint act") from None
+            _, self._state_names = self._described()
         return self._state_names
+
+    def _pinned(self) -> list[str]:
+        """Ask the next requests of the version that is served now, and return the names of its state inputs."""
+        version, self._state_names = self._described()
+        self._version = "" if "/versions/" in self._path else f"/versions/{version}"
+        return self._state_names
+
+    def _described(self) -> tuple[int, list[str]]:
+        """Ask for the model's version, and for the names of the state inputs of its endpoint `act`."""
+        answer = self._ask("GET", "/metadata")
+        try:
+            inputs = answer["metadata"]["signature_def"]["signature_def"]["act"]["inputs"]
+            return int(answer["model_spec"]["version"]), sorted(filter(is_state, inputs.keys()))
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise RemoteError(f"{self._where} says nothing of an endpoint act") from None
 
     def _predicted(self, signature: str, inputs: dict[str, Any], names: list[str]) -> dict[str, Any]:
         """Ask an endpoint for the outputs of the given names."""
@@ -130,10 +144,12 @@ class RemotePolicy:
             reason = msgspec.json.decode(content, type=dict[str, Any]).get("error")
         except (ValueError, RecursionError):
             reason = None
-        raise RemoteError(f"{self._where} answers with status {response.status}" + (f": {reason}" if reason else ""))
+        what = f"{self._where} answers with status {response.status}" + (f": {reason}" if reason else "")
+        gone = bool(self._version) and response.status == http.HTTPStatus.NOT_FOUND
+        raise RemoteError(what + ("; the memory's state is of that version, so call begin() for new episodes" * gone))
 
     def _send(self, method: str, what: str, body: bytes | None) -> http.client.HTTPResponse:
-        self._connection.request(method, self._path + what, body, self._headers)
+        self._connection.request(method, self._path + self._version + what, body, self._headers)
         return self._connection.getresponse()
 
 
