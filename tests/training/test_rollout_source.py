@@ -126,3 +126,14 @@ def test_it_is_restarted_after_a_fault_and_in_turns_and_its_failures_are_named(b
     assert int(agent.iterations) == 5
     with pytest.raises(TrainingFailedError, match=r"^3 faults in a row, the last one: no number in call 3"):
         agent.fit(Walk(faults=(1, 2, 3)), 30, max_faults=3, **FIT)
+
+
+@pytest.mark.parametrize(("memory", "episode"), [(None, 0), ("gru", 1)])
+def test_episodes_that_a_fit_left_unfinished_begin_again_for_a_memory(memory, episode, make_agent):
+    """The value function's memory begins with a fit, so it would know only the ends of these episodes."""
+    agent = make_agent("Pendulum-v1", policy={"memory": memory})
+    source = LocalSource(make_vector_environment("Pendulum-v1", B), make_actor(agent.policy, B), seed=0)
+    for expected in (0, episode):
+        agent.fit(source, T * B, **FIT)
+        assert source.episodes.numbers.tolist() == [expected] * B
+    source.environments.close()

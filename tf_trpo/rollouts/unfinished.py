@@ -58,11 +58,13 @@ class UnfinishedEpisodes:
       states: states of the policy's memory before the next row, arrays [B, ...].
       numbers: episode numbers, int64 [B].
       failed: whether a rollout or a reset has failed, so that the episodes cannot be replayed.
+      were_played: whether there was a rollout since all episodes began together.
     """
 
     observations: Any
     just_ended: np.ndarray
     states: States
+    were_played: bool
 
     def __init__(self, spec: Spec, initial_states: States, num_envs: int, *, can_replay: bool = True) -> None:
         self.num_envs, self.can_replay = num_envs, can_replay
@@ -74,7 +76,7 @@ class UnfinishedEpisodes:
 
     def begin(self, observations: Any) -> None:
         """Begin the episodes with the present numbers, at these first observations."""
-        self.observations, self.failed = observations, False
+        self.observations, self.failed, self.were_played = observations, False, False
         self.just_ended = np.zeros(self.num_envs, bool)
         self.states = tuple(part.copy() for part in self._initial_states)
         self._actions = [self._begun() for _ in range(self.num_envs)]
@@ -91,6 +93,7 @@ class UnfinishedEpisodes:
 
     def follow(self, rollout: Rollout) -> None:
         """Advance to the end of a rollout of all environments; an episode that ended in its last row is still kept."""
+        self.were_played = True
         self.observations = map_parts(lambda _, rows: rows[-1].copy(), self._spec, rollout.observations)
         self.just_ended = rollout.terminated[-1] | rollout.truncated[-1]
         if isinstance(rollout.memory, Remembered):
