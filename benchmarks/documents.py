@@ -210,9 +210,10 @@ def _spread(returns: np.ndarray) -> str:
 
 
 def _numbers(*values: SupportsFloat) -> list[str]:
-    """Format numbers with equal decimals: none if one is 100 or more, else one; 0 has no sign."""
+    """Format numbers with equal decimals: none if one is 100 or more, two if all are at most 1; 0 has no sign."""
     numbers = [float(value) for value in values]
-    decimals = 0 if max(map(abs, numbers)) >= 99.95 else 1
+    largest = max(map(abs, numbers))
+    decimals = 0 if largest >= 99.95 else 1 if largest > 1 else 2
     return [f"{round(number, decimals) + 0.0:.{decimals}f}" for number in numbers]
 
 
