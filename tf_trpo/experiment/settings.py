@@ -173,8 +173,8 @@ class RunSettings:
     """Also use workers whose package versions or processors differ; then the result may differ from one process's."""
     update_parts: int | None = None
     """Number of equal parts of a batch on which the policy's update is computed, by the workers if there are any, in
-    [1, 10000]; for batches above about 50,000 samples. The result depends on the number of parts, not on the workers.
-    None: the whole batch at once, in this process."""
+    [1, 10000]; for large batches and wide networks, with workers on other machines. The result depends on the number of
+    parts, not on the workers. None: the whole batch at once, in this process."""
     threads: int = 0
     """Number of TensorFlow's threads; 0 for all cores."""
     jit_compile: JitCompile = "auto"

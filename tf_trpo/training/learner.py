@@ -187,12 +187,11 @@ class Learner:
             variable.assign(value)
 
     def variables(self) -> dict[str, list[Any]]:
-        """Return all variables by part, in an order that depends on the structure of the parts only."""
+        """Return the variables that learn, by part, in an order that depends on the structure of the parts only."""
         return {
             "policy": list(self.policy.weights),
             **parts_of(self._critics),
             "policy optimizer": list(self._policy_optimizer_state.variables),
-            "demonstrations": list(self._shown),
             "average": [] if self._average is None else list(self._average.weights),
             "anchor": [] if self._anchor is None else list(self._anchor.weights),
         }
@@ -207,7 +206,7 @@ class Learner:
         return list(map(id, self._made_for)) == list(map(id, self._all_variables()))
 
     def _all_variables(self) -> list[Any]:
-        return [variable for part in self.variables().values() for variable in part]
+        return [*(variable for part in self.variables().values() for variable in part), *self._shown]
 
     def _update(
         self, rollout: Rollout, carry: Carry, orders: tf.Tensor, progress: tf.Tensor, totals: Any = ()
