@@ -19,6 +19,13 @@ DEFAULT = Experiment().replace(max_kl=0.01)
 """The defaults for an action of one dimension."""
 
 
+def ask_and_die(folder):
+    """Begin a trial of which neither the settings nor the process are recorded."""
+    storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.db'}")
+    optuna.load_study(study_name="tuning", storage=storage).ask()
+    storage.engine.dispose()
+
+
 @pytest.fixture
 def make(tmp_path):
     """make(name, seed, prune): a study in the folder with this name, new or existing."""
@@ -130,9 +137,7 @@ def test_a_trial_that_was_killed_while_it_was_drawn_is_drawn_again(make, tmp_pat
     for study in (whole, killed):
         study.enqueue_default(DEFAULT.replace(hidden_sizes=(8,)))
         drawn(study, 1)
-    # Neither its settings nor its process are recorded.
-    storage = f"sqlite:///{tmp_path / 'killed' / 'study.db'}"
-    optuna.load_study(study_name="tuning", storage=storage).ask()
+    ask_and_die(tmp_path / "killed")
     assert killed.repeat_killed(1) == 1
     assert drawn(killed, 3) == drawn(whole, 3)
 
@@ -140,7 +145,7 @@ def test_a_trial_that_was_killed_while_it_was_drawn_is_drawn_again(make, tmp_pat
 def test_a_default_trial_that_was_killed_while_drawn_keeps_its_settings(make, tmp_path):
     study = make()
     study.enqueue_default(DEFAULT.replace(hidden_sizes=(8,)))
-    optuna.load_study(study_name="tuning", storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}").ask()
+    ask_and_die(tmp_path / "study")
     study.repeat_killed()
     settings = study.settings_of(study.ask(1))
     assert (settings["max_kl"], settings["value_epochs"], settings["hidden_sizes"]) == (0.01, 10, (8,))
