@@ -324,6 +324,57 @@ def test_a_policy_at_the_limit_of_its_anchor_continues_to_learn():
         assert kl_from(anchor, weights, steps.probabilities()) > 0.98 * limit
 
 
+@pytest.mark.parametrize("kind", [ConstrainedTrustRegion, LagrangianTrustRegion])
+def test_limits_on_a_cost_and_on_the_kl_from_an_anchor_hold_together(kind):
+    """On bandits, the policy reaches SLSQP's best mean reward within both limits, which both are active."""
+    rng = np.random.default_rng(3)
+    weights, kl_limit, rewards = rng.dirichlet(np.ones(S)), 0.05, rng.normal(size=(S, A))
+    costs = 1.0 + 0.7 * rewards + rng.normal(size=(S, A))
+
+    def mean(table, policy):
+        return np.sum(weights[:, None] * policy.reshape(S, A) * table)
+
+    cost_limit = LENGTH * mean(costs, np.full((S, A), 1 / A))
+    is_exact = kind is ConstrainedTrustRegion
+    own = {"margin_gain": 0.0} if is_exact else {"final_max_kl": 1e-5}
+    optimizer = kind(0.002, anchor_kl=kl_limit, cost_limits=(cost_limit,), direction=EXACT, **own)
+    steps = Steps(optimizer, 100 if is_exact else 250)
+    start, anchor = steps.policy.distribution_parameters(tf.repeat(tf.eye(S), A, axis=0)), steps.probabilities()
+
+    def batch():
+        now = steps.probabilities()
+        centred = [each - np.sum(now * each, axis=1, keepdims=True) for each in (rewards, costs)]
+        advantages, of_cost = (tf.constant(each.ravel(), tf.float32) for each in centred)
+        return Batch(
+            tf.repeat(tf.eye(S), A, axis=0),
+            tf.tile(tf.range(A), [S]),
+            advantages,
+            tf.constant((weights[:, None] * now).ravel(), tf.float32),
+            anchor=start,
+            costs=Costs(
+                of_cost[:, None], tf.constant([LENGTH * mean(costs, now)], tf.float64), tf.constant(LENGTH, tf.float64)
+            ),
+        )
+
+    outcomes = steps.train(batch)
+    assert max(outcome.anchor_kl for outcome in outcomes) <= kl_limit
+    found = scipy.optimize.minimize(
+        lambda flat: -mean(rewards, flat),
+        anchor.ravel(),
+        bounds=[(1e-6, 1.0)] * (S * A),
+        constraints=[
+            {"type": "eq", "fun": lambda flat: flat.reshape(S, A).sum(axis=1) - 1.0},
+            {"type": "ineq", "fun": lambda flat: kl_limit - kl_from(anchor, weights, flat.reshape(S, A))},
+            {"type": "ineq", "fun": lambda flat: cost_limit - LENGTH * mean(costs, flat)},
+        ],
+    )
+    assert found.success
+    reached, begun = mean(rewards, steps.probabilities()), mean(rewards, anchor)
+    assert reached - begun == pytest.approx(-found.fun - begun, rel=0.02)
+    assert kl_from(anchor, weights, steps.probabilities()) > 0.95 * kl_limit
+    assert LENGTH * mean(costs, steps.probabilities()) == pytest.approx(cost_limit, rel=0.005)
+
+
 @pytest.mark.parametrize("noise", [0.0, 1e-7, 1e-5])
 @pytest.mark.parametrize("limit", [1e-3, 1e-5])
 def test_a_policy_that_equals_its_anchor_learns_although_the_trust_region_is_much_larger(limit, noise):

@@ -152,6 +152,8 @@ def test_what_cannot_be_cloned_is_refused(make_agent, balanced):
         tf_trpo.TRPO.for_env("CartPole-v1", policy=PolicySettings((4,)), memory="gru").clone(balanced, 1)
     with pytest.raises(ValueError, match="the demonstrations show"):
         make_agent("Pendulum-v1").clone(balanced, 1)
+    with pytest.raises(ValueError, match="an agent with costs cannot be cloned"):
+        tf_trpo.TRPO.for_env("CartPole-v1", policy=PolicySettings((4,)), costs=["speed"]).clone(balanced, 1)
 
 
 def test_a_fit_that_is_never_finite_changes_nothing(make_agent, balanced, variables_of, assert_same_weights):

@@ -17,11 +17,15 @@ class Audit(keras.callbacks.Callback):
 
     If the first layer absorbs the change of the statistics, the policy after the update is evaluated with the new ones,
     because it acts next.
+
+    Args:
+      anchor: snapshot of the policy to stay near, if there is one.
     """
 
-    def __init__(self):
+    def __init__(self, anchor=None):
         super().__init__()
         self.kls, self.reported, self.clipped = [], [], []
+        self.anchor, self.anchor_kls, self.anchor_reported, self.restores = anchor, [], [], []
 
     def on_epoch_begin(self, epoch, logs=None):
         self._before = snapshot(self.model.policy)
@@ -43,6 +47,10 @@ class Audit(keras.callbacks.Callback):
         self.kls.append(mean_kl(forward(self._before, observations), forward(after, observations)))
         self.clipped.append(any(np.abs(normalized(one, observations)).max() > 10 for one in (self._before, after)))
         self.reported.append(logs["train/kl_divergence_loss"])
+        if self.anchor is not None:
+            self.anchor_kls.append(mean_kl(forward(self.anchor, observations), forward(after, observations)))
+            self.anchor_reported.append(logs["train/anchor_kl"])
+            self.restores.append(logs["train/restores"])
 
 
 def snapshot(policy):
@@ -118,3 +126,26 @@ def test_the_accepted_steps_of_thousands_are_within_the_limit(environment):
     audit = audited(environment, 2000)
     check(audit)
     assert len(audit.kls) > 1500
+
+
+@pytest.mark.parametrize(
+    ("environment", "iterations", "hidden_sizes"),
+    [("InvertedPendulum-v5", 40, (8, 8)), pytest.param("Hopper-v5", 500, (64, 64), marks=pytest.mark.slow)],
+)
+def test_the_kl_from_an_anchor_is_within_its_limit_in_a_whole_run(environment, iterations, hidden_sizes):
+    """On the states of a new batch it may be above. The step must then reduce it."""
+    pytest.importorskip("mujoco")
+    limit, fit = 0.05, {"num_envs": 8, "num_steps": 64, "verbose": 0}
+    settings = PolicySettings(function_preserving=False, ema_momentum=None, hidden_sizes=hidden_sizes)
+    agent = tf_trpo.TRPO.for_env(environment, policy=settings, seed=0)
+    agent.compile(TrustRegion(max_kl=MAX_KL), update=UpdateSettings(value_epochs=2), jit_compile=False)
+    agent.fit(environment, 5 * 512, **fit)
+    audit = Audit(snapshot(agent.policy))
+    agent.compile(TrustRegion(max_kl=MAX_KL, anchor_kl=limit), update=agent.update_settings, anchor=agent)
+    agent.fit(environment, iterations * 512, callbacks=audit, **fit)
+    kls, reported, restores = (np.array(of_all) for of_all in (audit.anchor_kls, audit.anchor_reported, audit.restores))
+    np.testing.assert_allclose(kls, reported, rtol=1e-4, atol=1e-7)
+    assert (kls[restores == 0] <= limit * (1 + 1e-4)).all()
+    assert np.mean(kls <= limit) > 0.5
+    # The limit is reached, or there would be nothing to find.
+    assert kls.max() > 0.9 * limit
