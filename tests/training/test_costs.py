@@ -44,10 +44,10 @@ def backward(observation, action, reward, next_observation, info):
     return float(next_observation[0] < observation[0])
 
 
-def make_agent(optimizer=None, costs=("speed", backward), anchor=None, **update):
+def make_agent(optimizer=None, costs=("speed", backward), anchor=None, memory=None, **update):
     agent = tf_trpo.TRPO.for_env(
         Drift,
-        policy=PolicySettings(hidden_sizes=(6,)),
+        policy=PolicySettings(hidden_sizes=(6,), memory=memory),
         value=ValueSettings(value_hidden_sizes=(6,)),
         seed=1,
         costs=costs,
@@ -177,18 +177,18 @@ def test_costs_that_are_only_logged_do_not_affect_learning():
 
 
 @pytest.mark.parametrize(
-    "optimizer",
+    ("optimizer", "memory"),
     [
-        LAGRANGIAN,
-        pytest.param(ConstrainedTrustRegion(cost_limits=(3.0, 4.0)), marks=pytest.mark.slow),
+        (LAGRANGIAN, None),
+        pytest.param(ConstrainedTrustRegion(cost_limits=(3.0, 4.0)), "gru", marks=pytest.mark.slow),
     ],
-    ids=["multipliers", "constraints"],
+    ids=["multipliers", "constraints and a memory"],
 )
-def test_a_fit_with_costs_is_resumed_bit_for_bit(optimizer, tmp_path):
-    whole = make_agent(optimizer)
+def test_a_fit_with_costs_is_resumed_bit_for_bit(optimizer, memory, tmp_path):
+    whole = make_agent(optimizer, memory=memory)
     history = whole.fit(Drift, 240, callbacks=Checkpoint(tmp_path / "whole", 1, keep=9), **FIT).history
     first = sorted((tmp_path / "whole").iterdir())[1]
-    resumed = make_agent(optimizer)
+    resumed = make_agent(optimizer, memory=memory)
     again = resumed.fit(Drift, 240, resume_from=first, **FIT).history
     for name, figures in again.items():
         if not name.startswith("time/"):
