@@ -75,7 +75,8 @@ class RayCrew:
         try:
             if self._owned:
                 _connect(ray, size, address)
-                self._servers = [each for each in import_psutil().Process().children() if each.name() in _SERVERS]
+                children = import_psutil().Process().children() if address is None else ()
+                self._servers = [each for each in children if each.name() in _SERVERS]
             # If Ray restarted workers itself, nobody would notice one that dies whenever it starts.
             options = {"num_cpus": 1, "max_restarts": 0, "runtime_env": {"env_vars": _ENVIRONMENT}}
             self._kind = ray.remote(ShardWorker).options(**options)
