@@ -115,7 +115,8 @@ def test_all_kinds_of_networks_give_the_same_bits(environment, policy, caplog):
 
 
 def test_another_number_of_threads_is_noticed(monkeypatch, caplog):
-    monkeypatch.setattr(part_workers, "_threads", lambda: 7)
+    # How many threads share a large sum depends on the processor, but one thread shares none.
+    monkeypatch.setattr(part_workers, "_threads", lambda: 1)
     found = train(1, "Pendulum-v1", **LARGE)
     assert "worker 0 does not compute gradients as this process does, and is not used for the update" in caplog.text
     monkeypatch.undo()
