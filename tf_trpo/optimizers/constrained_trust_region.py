@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _LARGEST_MARGIN = 4.0
 """Largest margin: a limit that is lowered this far is out of reach, so that all steps reduce the cost."""
-_REACHED = 0.1
-"""The last step aimed at a lowered limit if the surrogate left at most this part of the cost above it."""
+_FAR = 4.0
+"""A total that is above its limit by more than this many times the limit is far from it."""
 
 
 def check_number_of_limits(limits: Sequence[float], num_costs: int) -> None:
@@ -49,9 +49,9 @@ class ConstrainedTrustRegion(TrustRegion):
 
         m_i <- clip(m_i + margin_gain clip((J_i - d_i) / |d_i|, -1, 1), 0, 4)
 
-    A margin does not rise after a step whose lowered limit was out of reach: such a step reduces the cost as fast as it
-    can anyway, and a margin that rose would go on doing so long after the cost is below its limit. A limit of 0 has no
-    margin. The limits hold for means: an episode may cost more.
+    A margin does not rise while the total is above d_i by more than 4 |d_i|: the way down is long then, and a margin
+    that rose on it would still lower the cost long after this is below its limit. A limit of 0 has no margin. The
+    limits hold for means: an episode may cost more.
 
     Raises:
       ValueError: a setting is outside its range, or there are more than 4 limits, anchor_kl among them.
@@ -81,30 +81,22 @@ class ConstrainedTrustRegion(TrustRegion):
         check_number_of_limits(self.cost_limits, num_costs)
 
     def make_state(self, policy: Policy) -> State:
-        # The margins, and whether the last step aimed at the lowered limits, 1 or 0.
-        adapted = tf.Variable([[0.0] * len(self.cost_limits)] * 2, dtype=tf.float64, trainable=False)
-        return dataclasses.replace(super().make_state(policy), adapted=adapted)
+        margins = tf.Variable([0.0] * len(self.cost_limits), dtype=tf.float64, trainable=False)
+        return dataclasses.replace(super().make_state(policy), adapted=margins)
 
     def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
-        margins, reached = tf.unstack(state.adapted.value())
-        excess = relative_excess(objective.batch, self.cost_limits)
-        margins += self.margin_gain * tf.where(reached > 0, excess, tf.minimum(excess, 0.0))
-        margins = tf.clip_by_value(margins, 0.0, _LARGEST_MARGIN)
-        state.adapted.assign(tf.stack([margins, reached]))
-        proposal = super().propose(objective, state, progress)
-        costs, changes = objective.batch.required_costs(), proposal.figures["cost_changes"]
-        above = costs.totals - self._lowered_limits(state)
-        reached = above + costs.length * changes <= _REACHED * tf.maximum(above, 0.0)
-        state.adapted.assign(tf.stack([margins, tf.cast(reached, tf.float64)]))
-        return proposal._replace(figures={**proposal.figures, "cost_margins": margins})
-
-    def _lowered_limits(self, state: State) -> tf.Tensor:
         limits = tf.constant(self.cost_limits, tf.float64)
-        return limits - state.adapted[0] * tf.abs(limits)
+        is_far = objective.batch.required_costs().totals - limits > _FAR * tf.abs(limits)
+        excess = relative_excess(objective.batch, self.cost_limits)
+        margins = state.adapted + self.margin_gain * tf.where(is_far, tf.zeros_like(excess), excess)
+        state.adapted.assign(tf.clip_by_value(margins, 0.0, _LARGEST_MARGIN))
+        proposal = super().propose(objective, state, progress)
+        return proposal._replace(figures={**proposal.figures, "cost_margins": state.adapted.value()})
 
     def _constraints(self, objective: Objective, state: State) -> list[Constraint]:
-        limits = tf.unstack(self._lowered_limits(state))
-        return [*cost_constraints(objective, limits), *super()._constraints(objective, state)]
+        limits = tf.constant(self.cost_limits, tf.float64)
+        limits -= state.adapted * tf.abs(limits)
+        return [*cost_constraints(objective, tf.unstack(limits)), *super()._constraints(objective, state)]
 
     def _figures(self, found: ConstrainedDirection, figures: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
         pairs = list(zip(figures, found.constraints, strict=True))[: len(self.cost_limits)]
