@@ -24,7 +24,7 @@ def tables(tmp_path, monkeypatch):
     for name in ("s", "t", "peers"):
         (folder / name).mkdir(parents=True)
     rows = [run("E-v1", "a", seed, *RETURNS[seed]) for seed in RETURNS]
-    rows += [run("B-v0", "a", 0, -0.04, 0.04, 2_500_000), run("B-v0", "b", 0, 7.25, 99.96, 2_500_000)]
+    rows += [run("B-v0", "a", 0, -0.004, 0.004, 2_500_000), run("B-v0", "b", 0, 7.25, 99.96, 2_500_000)]
     write_table(folder / "s" / "results.csv", rows)
     write_table(folder / "t" / "results.csv", [run("E-v1", "other", 0, 5.0, 6.0)])
     write_table(folder / "peers" / "results.csv", [run("E-v1", "peer", seed, 3.0 + seed, 4.0) for seed in (0, 1)])
@@ -52,13 +52,13 @@ def test_a_row_has_the_statistics_over_seeds():
     estimate, low, high = rows[2]["deterministic: IQM [95%]"].replace("[", "").rstrip("]").replace(",", "").split()
     assert float(estimate) == middle
     assert float(low) <= middle <= float(high) != float(low)
-    assert (rows[2]["deterministic: min"], rows[2]["stochastic: min"]) == ("1.0", "-1000")
+    assert (rows[2]["deterministic: min"], rows[2]["stochastic: min"]) == ("1.00", "-1000")
     assert rows[2]["stochastic: mean ± std"] == "-228 ± 515"
 
 
-def test_numbers_of_a_cell_have_equal_decimals_and_zero_has_no_sign():
+def test_numbers_of_a_cell_have_equal_decimals_two_up_to_1_and_zero_has_no_sign():
     one, other = crossed(read_table(Path("docs/results/s/results.csv"), RunResult))
-    assert (one["B-v0, 2.5M steps"], one["E-v1, 300k steps"]) == ("0.0 / 0.0", "27.2 ± 48.5 / -228 ± 515")
+    assert (one["B-v0, 2.5M steps"], one["E-v1, 300k steps"]) == ("0.00 / 0.00", "27.2 ± 48.5 / -228 ± 515")
     assert (other["settings"], other["B-v0, 2.5M steps"]) == ("b", "7.2 / 100")
     assert rows_of("s")[1]["stochastic: IQM [95%]"] == "100 [100, 100]"
 

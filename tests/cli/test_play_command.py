@@ -64,7 +64,13 @@ def server():
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send(
-                200, json.dumps({"metadata": {"signature_def": {"signature_def": self.server.endpoints}}}).encode()
+                200,
+                json.dumps(
+                    {
+                        "model_spec": {"version": self.server.version},
+                        "metadata": {"signature_def": {"signature_def": self.server.endpoints}},
+                    }
+                ).encode(),
             )
 
         def do_POST(self):
@@ -82,7 +88,7 @@ def server():
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        server.endpoints = {"act": {"inputs": {"observations": {}}}}
+        server.endpoints, server.version = {"act": {"inputs": {"observations": {}}}}, "3"
         server.url = f"http://127.0.0.1:{server.server_port}/v1/models/x"
         yield server
         server.shutdown()
@@ -402,6 +408,9 @@ def test_a_server_with_another_answer_is_named_with_its_answer(server, refused):
         server.answer = lambda _, body=body: (200, body)
         with pytest.raises(RemoteError, match="answers without outputs"):
             RemotePolicy(server.url).act(np.zeros((1, 4)))
+    server.version = "newest"
+    with pytest.raises(RemoteError, match="does not say which version of the model it serves"):
+        RemotePolicy(server.url).act(np.zeros((1, 4)))
     server.endpoints = {"act": {"inputs": {"observations": {}}}}
     policy.close()
     server.answer = lambda _: (404, b'{"error": "no such model"}')

@@ -22,7 +22,7 @@ def test_a_good_run_is_not_refused(command, run, capsys):
 
 
 def test_a_missing_folder(command, tmp_path, refused):
-    assert f"{tmp_path / 'nowhere'} holds no trained agent" in refused(*command(tmp_path / "nowhere"))
+    assert f"{tmp_path / 'nowhere'} does not exist" in refused(*command(tmp_path / "nowhere"))
     assert not list(tmp_path.iterdir())
 
 

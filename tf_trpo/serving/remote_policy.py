@@ -100,18 +100,21 @@ class RemotePolicy:
         return self._state_names
 
     def _pinned(self) -> list[str]:
-        """Ask the next requests of the version that is served now, and return the names of its state inputs."""
-        version, self._state_names = self._described()
-        self._version = "" if "/versions/" in self._path else f"/versions/{version}"
+        """Send the next requests to the version that is served now, and return the names of its state inputs."""
+        spec, self._state_names = self._described()
+        try:
+            self._version = "" if "/versions/" in self._path else f"/versions/{int(spec['version'])}"
+        except (LookupError, TypeError, ValueError):
+            raise RemoteError(f"{self._where} does not say which version of the model it serves") from None
         return self._state_names
 
-    def _described(self) -> tuple[int, list[str]]:
-        """Ask for the model's version, and for the names of the state inputs of its endpoint `act`."""
+    def _described(self) -> tuple[Any, list[str]]:
+        """Ask for the description of the model, and for the names of the state inputs of its endpoint `act`."""
         answer = self._ask("GET", "/metadata")
         try:
             inputs = answer["metadata"]["signature_def"]["signature_def"]["act"]["inputs"]
-            return int(answer["model_spec"]["version"]), sorted(filter(is_state, inputs.keys()))
-        except (LookupError, TypeError, ValueError, AttributeError):
+            return answer.get("model_spec"), sorted(filter(is_state, inputs.keys()))
+        except (LookupError, TypeError, AttributeError):
             raise RemoteError(f"{self._where} says nothing of an endpoint act") from None
 
     def _predicted(self, signature: str, inputs: dict[str, Any], names: list[str]) -> dict[str, Any]:
