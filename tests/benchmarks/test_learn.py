@@ -18,7 +18,6 @@ from tf_trpo.experiment import experiment
 
 ROOT = Path(__file__).parents[2]
 PARTLY_REPORTED = {
-    "velocity": {"benchmarks.tasks:AntVelocity-v0"},
     "anywhere": {"CarRacing-v3", "highway_env:highway-fast-v0"},
 }
 """Suites, and their environments without results."""
