@@ -187,7 +187,7 @@ class Learner:
             variable.assign(value)
 
     def variables(self) -> dict[str, list[Any]]:
-        """Return the variables that learn, by part, in an order that depends on the structure of the parts only."""
+        """Return all variables but demonstrations by part, in an order that depends on the parts' structure only."""
         return {
             "policy": list(self.policy.weights),
             **parts_of(self._critics),
