@@ -30,6 +30,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, known, n=1)), None)
 
 
+def nearest_hint(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message that suggests the known name most similar to a mistyped one; empty if none is."""
+    near = nearest(name, known)
+    return "" if near is None else f"; the nearest is {near}"
+
+
 def require_allowed(settings: Any, **allowed: str) -> None:
     """Raise ValueError unless each field of a dataclass has its type, and each named field lies in its interval.
 

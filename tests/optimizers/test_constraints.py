@@ -279,6 +279,26 @@ def kl_from(anchor, weights, probabilities):
     return weights @ np.sum(anchor * np.log(anchor / probabilities), axis=1)
 
 
+def mean_of(table, weights, probabilities):
+    return np.sum(weights[:, None] * probabilities.reshape(S, A) * table)
+
+
+def best_mean(table, weights, anchor, limit, *positive):
+    """SLSQP's largest mean of a table subject to KL(anchor || policy) <= limit, with these functions not negative."""
+    inequalities = [lambda flat: limit - kl_from(anchor, weights, flat.reshape(S, A)), *positive]
+    found = scipy.optimize.minimize(
+        lambda flat: -mean_of(table, weights, flat),
+        anchor.ravel(),
+        bounds=[(1e-6, 1.0)] * (S * A),
+        constraints=[
+            {"type": "eq", "fun": lambda flat: flat.reshape(S, A).sum(axis=1) - 1.0},
+            *({"type": "ineq", "fun": each} for each in inequalities),
+        ],
+    )
+    assert found.success
+    return -found.fun
+
+
 def test_a_policy_at_the_limit_of_its_anchor_continues_to_learn():
     """On bandits, the policy reaches SLSQP's best mean advantage subject to KL(anchor || policy) <= 0.05.
 
@@ -304,21 +324,12 @@ def test_a_policy_at_the_limit_of_its_anchor_continues_to_learn():
         )
 
     for advantages in tables:
-        start = np.sum(weights[:, None] * steps.probabilities() * advantages)
+        start = mean_of(advantages, weights, steps.probabilities())
         outcomes = steps.train(functools.partial(batch, advantages))
         assert max(outcome.anchor_kl for outcome in outcomes) <= limit
-        found = scipy.optimize.minimize(
-            lambda flat, advantages=advantages: -np.sum(weights[:, None] * flat.reshape(S, A) * advantages),
-            anchor.ravel(),
-            bounds=[(1e-6, 1.0)] * (S * A),
-            constraints=[
-                {"type": "eq", "fun": lambda flat: flat.reshape(S, A).sum(axis=1) - 1.0},
-                {"type": "ineq", "fun": lambda flat: limit - kl_from(anchor, weights, flat.reshape(S, A))},
-            ],
-        )
-        assert found.success
-        reached = np.sum(weights[:, None] * steps.probabilities() * advantages)
-        assert reached - start == pytest.approx(-found.fun - start, rel=0.01)
+        best = best_mean(advantages, weights, anchor, limit)
+        reached = mean_of(advantages, weights, steps.probabilities())
+        assert reached - start == pytest.approx(best - start, rel=0.01)
         assert kl_from(anchor, weights, steps.probabilities()) > 0.98 * limit
 
 
@@ -328,11 +339,7 @@ def test_limits_on_a_cost_and_on_the_kl_from_an_anchor_hold_together(kind):
     rng = np.random.default_rng(3)
     weights, kl_limit, rewards = rng.dirichlet(np.ones(S)), 0.05, rng.normal(size=(S, A))
     costs = 1.0 + 0.7 * rewards + rng.normal(size=(S, A))
-
-    def mean(table, policy):
-        return np.sum(weights[:, None] * policy.reshape(S, A) * table)
-
-    cost_limit = LENGTH * mean(costs, np.full((S, A), 1 / A))
+    cost_limit = LENGTH * mean_of(costs, weights, np.full((S, A), 1 / A))
     is_exact = kind is ConstrainedTrustRegion
     own = {"margin_gain": 0.0} if is_exact else {"final_max_kl": 1e-5}
     optimizer = kind(0.002, anchor_kl=kl_limit, cost_limits=(cost_limit,), direction=EXACT, **own)
@@ -350,27 +357,21 @@ def test_limits_on_a_cost_and_on_the_kl_from_an_anchor_hold_together(kind):
             tf.constant((weights[:, None] * now).ravel(), tf.float32),
             anchor=start,
             costs=Costs(
-                of_cost[:, None], tf.constant([LENGTH * mean(costs, now)], tf.float64), tf.constant(LENGTH, tf.float64)
+                of_cost[:, None],
+                tf.constant([LENGTH * mean_of(costs, weights, now)], tf.float64),
+                tf.constant(LENGTH, tf.float64),
             ),
         )
 
     outcomes = steps.train(batch)
     assert max(outcome.anchor_kl for outcome in outcomes) <= kl_limit
-    found = scipy.optimize.minimize(
-        lambda flat: -mean(rewards, flat),
-        anchor.ravel(),
-        bounds=[(1e-6, 1.0)] * (S * A),
-        constraints=[
-            {"type": "eq", "fun": lambda flat: flat.reshape(S, A).sum(axis=1) - 1.0},
-            {"type": "ineq", "fun": lambda flat: kl_limit - kl_from(anchor, weights, flat.reshape(S, A))},
-            {"type": "ineq", "fun": lambda flat: cost_limit - LENGTH * mean(costs, flat)},
-        ],
+    best = best_mean(
+        rewards, weights, anchor, kl_limit, lambda flat: cost_limit - LENGTH * mean_of(costs, weights, flat)
     )
-    assert found.success
-    reached, begun = mean(rewards, steps.probabilities()), mean(rewards, anchor)
-    assert reached - begun == pytest.approx(-found.fun - begun, rel=0.02)
+    reached, begun = (mean_of(rewards, weights, each) for each in (steps.probabilities(), anchor))
+    assert reached - begun == pytest.approx(best - begun, rel=0.02)
     assert kl_from(anchor, weights, steps.probabilities()) > 0.95 * kl_limit
-    assert LENGTH * mean(costs, steps.probabilities()) == pytest.approx(cost_limit, rel=0.005)
+    assert LENGTH * mean_of(costs, weights, steps.probabilities()) == pytest.approx(cost_limit, rel=0.005)
 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-7, 1e-5])

@@ -2,6 +2,7 @@
 
 import functools
 import threading
+import time
 import types
 from pathlib import Path
 
@@ -241,3 +242,16 @@ def _by_agent(agent, rows):
         )
         state = after
     return expected
+
+
+@pytest.fixture(scope="session")
+def until():
+    """until(condition): wait until it holds, at most a minute."""
+
+    def wait(condition):
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    return wait

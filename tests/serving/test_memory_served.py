@@ -4,7 +4,6 @@ import contextlib
 import functools
 import re
 import shutil
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -97,7 +96,7 @@ def test_clients_that_take_turns_have_independent_episodes(case, servers, by_age
         close(named("actions", client.act(rows[0], (7, 0)))[name], wanted[0]["act_stochastic"][name])
 
 
-def test_a_state_is_never_sent_to_another_version(case, start_server, by_agent, tmp_path):
+def test_a_state_is_never_sent_to_another_version(case, start_server, until, by_agent, tmp_path):
     """Its shapes could fit, and the actions would be wrong."""
     [first] = case.folder.iterdir()
     shutil.copytree(first, tmp_path / "model" / "1")
@@ -105,10 +104,7 @@ def test_a_state_is_never_sent_to_another_version(case, start_server, by_agent, 
     with remote(server, case) as client:
         client.act(rows[0])
         shutil.copytree(first, tmp_path / "model" / "2")
-        deadline = time.monotonic() + 60
-        while not any(each.items() >= NEW.items() for each in server.get()[1]["model_version_status"]):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: any(each.items() >= NEW.items() for each in server.get()[1]["model_version_status"]))
         with pytest.raises(RemoteError, match=r"status 404: .* Specific\(model, 1\); .* call begin\(\)"):
             client.act(rows[1])
         client.begin()

@@ -11,13 +11,6 @@ from tf_trpo.serving.model_watcher import ModelWatcher
 ROW = {"instances": [[1, 2, 3]]}
 
 
-def until(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def copies(exported, tmp_path):
     """A copied model folder with version 1, and another agent's export for further versions."""
@@ -29,7 +22,7 @@ def statuses(server):
     return {entry["version"]: entry for entry in server.get()[1]["model_version_status"]}
 
 
-def test_versions_are_added_and_removed_and_no_request_is_dropped(copies, start_server):
+def test_versions_are_added_and_removed_and_no_request_is_dropped(copies, start_server, until):
     folder, other = copies
     server = start_server(folder)
     answers, ended = [], threading.Event()

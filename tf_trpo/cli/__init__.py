@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import tf_trpo
 from tf_trpo.cli.errors import one_line_errors
-from tf_trpo.ranges import nearest
+from tf_trpo.ranges import nearest_hint
 
 COMMANDS = {
     "train": "train an agent and write a run folder",
@@ -65,9 +65,9 @@ def run_command(command: str, argv: Sequence[str] | None = None) -> None:
     with one_line_errors():
         _add_working_folder()
         if command not in COMMANDS:
-            near = nearest(command, COMMANDS)
-            hint = "" if near is None else f"; the nearest is {near}"
-            raise ValueError(f"no command {command!r}{hint}; there are {', '.join(COMMANDS)}")
+            raise ValueError(
+                f"no command {command!r}{nearest_hint(command, COMMANDS)}; there are {', '.join(COMMANDS)}"
+            )
         importlib.import_module(f"tf_trpo.cli.{command.replace('-', '_')}").main(sys.argv[1:] if argv is None else argv)
 
 

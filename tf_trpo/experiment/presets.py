@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from tf_trpo.experiment.conversion import Flat, foreign, unknown_names
 from tf_trpo.files import parsed_yaml, read_small
-from tf_trpo.ranges import nearest
+from tf_trpo.ranges import nearest_hint
 
 _BUNDLED = resources.files("tf_trpo.experiment") / "presets"
 _ENVIRONMENTS = "environments"
@@ -115,8 +115,7 @@ def _parsed(preset: str | Path) -> Any:
             text = read_small(Path(preset))
         except (OSError, ValueError) as error:
             kind, names = type(error).__name__, ", ".join(bundled_presets())
-            near = nearest(str(preset), bundled_presets())
-            hint = "" if near is None else f"; the nearest is {near}"
+            hint = nearest_hint(str(preset), bundled_presets())
             message = f"preset {preset}: neither a file that can be read ({kind}) nor one of {names}{hint}"
             raise ValueError(message) from None
     return parsed_yaml(text, f"preset {preset}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _LARGEST_MARGIN = 4.0
 """Largest margin: a limit that is lowered this far is out of reach, so that all steps reduce the cost."""
 _FAR = 4.0
-"""A total that is above its limit by more than this many times the limit is far from it."""
+"""Share above its limit beyond which a total is far from it."""
 
 
 def check_number_of_limits(limits: Sequence[float], num_costs: int) -> None:
@@ -85,10 +85,9 @@ class ConstrainedTrustRegion(TrustRegion):
         return dataclasses.replace(super().make_state(policy), adapted=margins)
 
     def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
-        limits = tf.constant(self.cost_limits, tf.float64)
-        is_far = objective.batch.required_costs().totals - limits > _FAR * tf.abs(limits)
         excess = relative_excess(objective.batch, self.cost_limits)
-        margins = state.adapted + self.margin_gain * tf.where(is_far, tf.zeros_like(excess), excess)
+        error = tf.where(excess > _FAR, tf.zeros_like(excess), tf.clip_by_value(excess, -1.0, 1.0))
+        margins = state.adapted + self.margin_gain * error
         state.adapted.assign(tf.clip_by_value(margins, 0.0, _LARGEST_MARGIN))
         proposal = super().propose(objective, state, progress)
         return proposal._replace(figures={**proposal.figures, "cost_margins": state.adapted.value()})

@@ -12,14 +12,9 @@ from tf_trpo.optimizers.objective import Objective
 
 
 def relative_excess(batch: Batch, limits: Sequence[float]) -> tf.Tensor:
-    """Return the shares by which the mean totals of costs are above their limits, float64 [C], clipped to [-1, 1].
-
-    They are clipped so that costs far above their limits count no more than costs far below them. A limit of 0 has the
-    share 0.
-    """
+    """Return the shares by which the mean totals of costs are above their limits, float64 [C]; 0 for a limit of 0."""
     largest = tf.constant(limits, tf.float64)
-    shares = tf.math.divide_no_nan(batch.required_costs().totals - largest, tf.abs(largest))
-    return tf.clip_by_value(shares, -1.0, 1.0)
+    return tf.math.divide_no_nan(batch.required_costs().totals - largest, tf.abs(largest))
 
 
 class Constraint(NamedTuple):

@@ -100,7 +100,7 @@ class LagrangianTrustRegion(TrustRegion):
 
     def _multipliers(self, batch: Batch, state: Controller) -> tf.Tensor:
         """Compute the multipliers [C], and update the controllers' memory."""
-        error = relative_excess(batch, self.cost_limits)
+        error = tf.clip_by_value(relative_excess(batch, self.cost_limits), -1.0, 1.0)
         integral, last = tf.unstack(state.memory.value())
         integral = tf.maximum(integral + self.multiplier_ki * error, 0.0)
         state.memory.assign(tf.stack([integral, error]))

@@ -123,16 +123,17 @@ class PartWorkers:
             worker = min(idle)
             running[self._call(worker, requests[late[0]])] = worker, late[0]
         elif late:
-            [results[late[0]]] = self._home.compute([requests[late[0]]])
+            results[late[0]] = self._home.compute([requests[late[0]]])[0]
 
     def _look_around(self) -> None:
         """Take late answers, forget the checks of processes that are gone, and test if lost workers answer again."""
         self._take_late(0.0)
         # A process that was lost in a rollout has been replaced, perhaps on another machine.
         starts = self._crew.starts
-        for known in (self._checked, self._refused):
-            for worker in [worker for worker, made in known.items() if starts[worker] != made]:
-                del known[worker]
+        self._checked, self._refused = (
+            {worker: made for worker, made in known.items() if starts[worker] == made}
+            for known in (self._checked, self._refused)
+        )
         for worker in self._lost - self._refused.keys() - self._occupied():
             self._late[self._crew.compute(worker, None, _threads())] = _Late(worker)
         self._lost.clear()

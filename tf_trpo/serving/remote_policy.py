@@ -72,10 +72,10 @@ class RemotePolicy:
         """
         inputs = {name: np.asarray(part).tolist() for name, part in named("observations", observations).items()}
         count = len(next(iter(inputs.values())))
-        names, states = list(named("actions", self._action)), self._states()
-        if states and not self._state:
-            states = self._pinned()
-            self._state = self._predicted(INITIAL_STATE, {EPISODES: [0] * count}, states)
+        names = list(named("actions", self._action))
+        if not self._state and self._state_names != []:
+            self._begin_with(count)
+        states = self._state_names or []
         check_episodes(self._state, count, RemoteError)
         inputs |= self._state
         if seed is not None:
@@ -93,29 +93,25 @@ class RemotePolicy:
     def close(self) -> None:
         self._connection.close()
 
-    def _states(self) -> list[str]:
-        """Return the names of the state inputs of the endpoint `act`; only the first call asks the server."""
-        if self._state_names is None:
-            _, self._state_names = self._described()
-        return self._state_names
+    def _begin_with(self, count: int) -> None:
+        """Ask for the states in which episodes begin if there is a memory, and keep to the version that is served now.
 
-    def _pinned(self) -> list[str]:
-        """Send the next requests to the version that is served now, and return the names of its state inputs."""
-        spec, self._state_names = self._described()
-        try:
-            self._version = "" if "/versions/" in self._path else f"/versions/{int(spec['version'])}"
-        except (LookupError, TypeError, ValueError):
-            raise RemoteError(f"{self._where} does not say which version of the model it serves") from None
-        return self._state_names
-
-    def _described(self) -> tuple[Any, list[str]]:
-        """Ask for the description of the model, and for the names of the state inputs of its endpoint `act`."""
+        Without a memory, this happens once.
+        """
+        self._version = ""
         answer = self._ask("GET", "/metadata")
         try:
             inputs = answer["metadata"]["signature_def"]["signature_def"]["act"]["inputs"]
-            return answer.get("model_spec"), sorted(filter(is_state, inputs.keys()))
+            self._state_names = sorted(filter(is_state, inputs.keys()))
         except (LookupError, TypeError, AttributeError):
             raise RemoteError(f"{self._where} says nothing of an endpoint act") from None
+        if not self._state_names:
+            return
+        try:
+            self._version = "" if "/versions/" in self._path else f"/versions/{int(answer['model_spec']['version'])}"
+        except (LookupError, TypeError, ValueError):
+            raise RemoteError(f"{self._where} does not say which version of the model it serves") from None
+        self._state = self._predicted(INITIAL_STATE, {EPISODES: [0] * count}, self._state_names)
 
     def _predicted(self, signature: str, inputs: dict[str, Any], names: list[str]) -> dict[str, Any]:
         """Ask an endpoint for the outputs of the given names."""
@@ -148,8 +144,9 @@ class RemotePolicy:
         except (ValueError, RecursionError):
             reason = None
         what = f"{self._where} answers with status {response.status}" + (f": {reason}" if reason else "")
-        gone = bool(self._version) and response.status == http.HTTPStatus.NOT_FOUND
-        raise RemoteError(what + ("; the memory's state is of that version, so call begin() for new episodes" * gone))
+        if self._version and response.status == http.HTTPStatus.NOT_FOUND:
+            what += "; the memory's state is of that version, so call begin() for new episodes"
+        raise RemoteError(what)
 
     def _send(self, method: str, what: str, body: bytes | None) -> http.client.HTTPResponse:
         self._connection.request(method, self._path + self._version + what, body, self._headers)

@@ -21,7 +21,6 @@ from tf_trpo.rollouts import LocalSource, RaySource, RolloutSource, Spread, make
 from tf_trpo.rollouts.actor import acts_on_device
 from tf_trpo.rollouts.branches import check_branching
 from tf_trpo.rollouts.ray_source import INEXACT
-from tf_trpo.rollouts.unfinished import UnfinishedEpisodes
 from tf_trpo.rollouts.vine import Vine
 from tf_trpo.rollouts.worker import make_setup
 from tf_trpo.spaces import observation_spec
@@ -92,8 +91,8 @@ def opened_source(
         with alone([policy], _FITS):
             prepare(environment.num_envs)
             # The value function has no memory of episodes that began before this fit, and the policy perhaps another's.
-            episodes = getattr(environment, "episodes", None)
-            if policy.memory is not None and isinstance(episodes, UnfinishedEpisodes) and episodes.were_played:
+            remembers = policy.memory is not None
+            if remembers and isinstance(environment, LocalSource | RaySource) and environment.episodes.were_played:
                 environment.restart()
             yield environment
         return
