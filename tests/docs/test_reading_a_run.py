@@ -25,7 +25,7 @@ from tf_trpo.optimizers import (
 from tf_trpo.rollouts import VineSettings
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reading_a_run.md").read_text(encoding="utf-8")
-TABLES = TEXT.partition("## Every figure")[2]
+TABLES = TEXT.partition("## Every metric")[2]
 EXPLAINED = {name for row in re.findall(r"^\| (`.+?) \|", TABLES, re.M) for name in re.findall(r"`(.+?)`", row)}
 
 

@@ -22,6 +22,6 @@ def test_the_pictures_exist_and_are_small():
 
 
 def test_its_settings_and_metrics_are_right():
-    assert f"`--histogram-every`, {RunSettings().histogram_every:,} steps" in TEXT
+    assert f"`--histogram-every`, {RunSettings().histogram_every:,} steps by default" in TEXT
     assert RunSettings().video_every == 0
     assert "final/mean_reward" in METRICS

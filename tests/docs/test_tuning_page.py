@@ -27,7 +27,7 @@ def test_the_commands_parse(tmp_path, monkeypatch):
 
 
 def test_the_space_can_be_searched(tmp_path):
-    [text] = re.findall(r"with `log: true`:\n\n((?:    .+\n)+)", PAGE)
+    [text] = re.findall(r"on a logarithmic scale:\n\n((?:    .+\n)+)", PAGE)
     (tmp_path / "space.yaml").write_text("\n".join(line.strip() for line in text.splitlines()))
     check_space(read_space(tmp_path / "space.yaml"), Experiment())
 
