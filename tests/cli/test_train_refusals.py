@@ -138,6 +138,7 @@ REFUSED = {
     "--costs nowhere:cost": "cost nowhere:cost makes Python import the module 'nowhere', which runs its code: add",
     "--costs nowhere:cost --allow-import": "the module of the cost nowhere:cost cannot be imported: No module named",
     "--costs math:cost --allow-import": "the cost math:cost: the module has no such function",
+    "--costs speed --algorithm lagrangian-trust-region": "cost_limits has 0 limits, and the agent has 1 costs",
     "--anchor-kl 0.1": "anchor_kl is given without an anchor: TrustRegion needs both or neither",
     "--anchor nowhere.keras --anchor-kl 0.1": "nowhere.keras cannot be loaded: No such file or directory",
     # What cannot be read.

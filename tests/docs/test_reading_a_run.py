@@ -48,7 +48,7 @@ def logged():
         ("CartPole-v1", LagrangianTrustRegion(cost_limits=(25.0,)), "gaussian", ("NAME",)),
     ):
         making = {"wrappers": [Scored]}
-        policy = PolicySettings(distribution=distribution)
+        policy = PolicySettings(distribution=distribution, ema_momentum=None)
         agent = tf_trpo.TRPO.for_env(env, policy=policy, costs=costs, seed=0, **making)
         anchored = isinstance(optimizer, ConstrainedTrustRegion)
         agent.compile(optimizer, jit_compile=False, anchor=agent if anchored else None)

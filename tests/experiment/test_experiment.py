@@ -252,3 +252,21 @@ def test_making_an_experiment_does_not_import_tensorflow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_run_with_an_anchor_starts_at_it(tmp_path):
+    settings = Experiment().replace(env="CartPole-v1", hidden_sizes=(4,), ema_momentum=None, jit_compile=False, seed=1)
+    anchor = settings.make_agent()
+    anchor.policy.assign_flat_weights(anchor.policy.flat_weights + 1.0)
+    anchor.save(tmp_path / "anchor.keras")
+    near = settings.replace(anchor=str(tmp_path / "anchor.keras"), anchor_kl=0.1, seed=2)
+    np.testing.assert_array_equal(near.make_agent().policy.flat_weights, anchor.policy.flat_weights)
+    with pytest.raises(ValueError, match="the policy must have the network of its anchor"):
+        near.replace(hidden_sizes=(5,)).make_agent()
+
+
+def test_branches_of_a_rollout_have_a_limited_number_of_steps():
+    with pytest.raises(
+        ValueError, match="vine_states times .* times num_envs must be at most 50000000, got 1152000000"
+    ):
+        Experiment().replace(num_envs=8, vine_states=16, vine_actions=9, vine_steps=1_000_000)

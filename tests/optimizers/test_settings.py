@@ -34,11 +34,11 @@ BAD = [0.0, -0.01, math.nan, math.inf]
 OUT_OF_RANGE = {
     TrustRegion: {"max_kl": BAD, "final_max_kl": BAD, "constraint": ["median"], "anchor_kl": BAD},
     ConstrainedTrustRegion: {
-        "cost_limits": [(), (math.nan,), (1.0,) * 5],
+        "cost_limits": [(math.nan,), (1.0,) * 5],
         "margin_gain": [-0.01, math.nan, math.inf],
     },
     LagrangianTrustRegion: {
-        "cost_limits": [(), (0.0,), (math.inf,)],
+        "cost_limits": [(0.0,), (math.inf,)],
         **{f"multiplier_k{name}": [-0.01, math.nan, math.inf] for name in "pid"},
         "initial_multiplier": [-0.01, math.nan, math.inf],
     },

@@ -47,7 +47,7 @@ def backward(observation, action, reward, next_observation, info):
 def make_agent(optimizer=None, costs=("speed", backward), anchor=None, memory=None, **update):
     agent = tf_trpo.TRPO.for_env(
         Drift,
-        policy=PolicySettings(hidden_sizes=(6,), memory=memory),
+        policy=PolicySettings(hidden_sizes=(6,), memory=memory, ema_momentum=None),
         value=ValueSettings(value_hidden_sizes=(6,)),
         seed=1,
         costs=costs,
@@ -276,8 +276,8 @@ class TestAnchor:
         kls, restores = history["train/anchor_kl"], history["train/restores"]
         assert max(kls) > 0.5 * limit
         # On new states, the KL may be above the limit. The step must then reduce it.
-        for now, restored in zip(kls, restores, strict=True):
-            assert now <= limit or restored
+        for before, now, restored in zip([0.0, *kls], kls, restores, strict=False):
+            assert now <= limit or (restored and now < 2 * max(before, limit))
         assert sum(kl <= limit for kl in kls) > len(kls) / 2
 
     def test_the_logged_kl_equals_that_of_numpy(self):
@@ -322,8 +322,39 @@ class TestAnchor:
         with pytest.raises(CheckpointError, match="anchor"):
             other.fit(Drift, 300, resume_from=tmp_path / "checkpoints", **FIT)
 
+    def test_training_starts_at_it(self):
+        start = make_agent(costs=())
+        start.fit(Drift, 200, **FIT)
+        agent = make_agent(TrustRegion(0.02, anchor_kl=0.01), costs=(), anchor=start)
+        agent.start_at_anchor()
+        state = np.random.default_rng(0).normal(size=(5, 2))
+        np.testing.assert_array_equal(agent.policy(state).logits, start.policy(state).logits)
+        # The first step has no KL to make up for.
+        assert agent.fit(Drift, 64, **FIT).history["train/restores"][0] == 0
+        with pytest.raises(ValueError, match="the agent has no anchor"):
+            start.start_at_anchor()
+        for policy in (PolicySettings((7,), ema_momentum=None), PolicySettings((6,), "relu", ema_momentum=None)):
+            other = tf_trpo.TRPO.for_env(Drift, policy=policy)
+            other.compile(TrustRegion(anchor_kl=0.1), anchor=start)
+            with pytest.raises(ValueError, match="must have the network of its anchor"):
+                other.start_at_anchor()
+
+    @pytest.mark.parametrize(
+        "optimizer", [TrustRegion(anchor_kl=0.1), LAGRANGIAN, ConstrainedTrustRegion(0.1, cost_limits=(3.0, 4.0))]
+    )
+    @pytest.mark.parametrize(("setting", "value"), [("ema_momentum", 0.9), ("final_std", 0.2)])
+    def test_limits_are_refused_for_a_policy_that_is_not_the_one_that_is_used(self, optimizer, setting, value):
+        """The average's costs and KL are limited by nothing, and a schedule moves a policy without regard to them."""
+        settings = {"ema_momentum": None, setting: value}
+        costs = ("a", "b") if optimizer.anchor_kl is None else ()
+        agent = tf_trpo.TRPO.for_env("Pendulum-v1", policy=PolicySettings((4,), **settings), costs=costs)
+        with pytest.raises(ValueError, match=f"{setting} must be None with an anchor or limits on costs"):
+            agent.compile(optimizer, anchor=None if costs else agent)
+
     def test_what_does_not_fit_is_refused(self):
         agent = make_agent(costs=())
+        with pytest.raises(TypeError, match="anchor must be"):
+            agent.compile(TrustRegion(anchor_kl=0.1), anchor=3)
         with pytest.raises(ValueError, match="anchor_kl is given without an anchor"):
             agent.compile(TrustRegion(anchor_kl=0.1))
         with pytest.raises(ValueError, match="an anchor is given without anchor_kl"):
@@ -335,7 +366,7 @@ class TestAnchor:
         agent.anchor = None
         with pytest.raises(ValueError, match="the agent observes array of shape"):
             agent.compile(TrustRegion(anchor_kl=0.1), anchor=tf_trpo.TRPO.for_env("CartPole-v1"))
-        with pytest.raises(ValueError, match="cost_limits has 1 limits, and the agent has 0 costs"):
+        with pytest.raises(ValueError, match="cost_limits has 0 limits, and the agent has 0 costs"):
             agent.compile(ConstrainedTrustRegion())
 
     def test_what_is_refused_leaves_the_agent_as_it_was(self):
@@ -366,5 +397,6 @@ def test_totals_are_over_the_episodes_of_the_rollout_or_over_the_last_five():
     report.add(rollout(ends, costs))
     # Three episodes end here, with costs 20, 0 and 40; the last two before them count too.
     assert report.cost_totals()[0] == np.mean([148, 149, 20, 0, 40])
+    assert report.logs(steps=1, iterations=1)["rollout/cost_total/speed"] == np.mean([148, 149, 20, 0, 40])
     report.add(rollout(np.zeros((6, 2)), np.ones((6, 2))))
     assert report.cost_totals()[0] == np.mean([148, 149, 20, 0, 40])

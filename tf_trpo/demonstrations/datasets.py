@@ -75,7 +75,7 @@ def read(dataset: Any, episodes: int | None = None) -> Demonstrations:
         return _read(minari.MinariDataset(folder / "data") if is_folder else minari.load_dataset(name), episodes)
     except FileNotFoundError as error:
         raise ValueError(f"there is no dataset {name!r}: {error}") from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, IndexError) as error:
         raise ValueError(f"the dataset {name!r} cannot be read: {error}") from error
 
 

@@ -108,7 +108,7 @@ class Experiment:
             self._check_stepped_together()
 
     def _check_vine(self) -> None:
-        self.vine.check_rollout(self.rollouts.num_steps)
+        self.vine.check_rollout(self.rollouts.num_steps, self.rollouts.num_envs)
         found = {
             f"the backend {self.rollouts.backend}": self.rollouts.backend != "sync",
             "workers": self.run.workers > 0,
@@ -254,6 +254,8 @@ class Experiment:
         agent = TRPO.for_env(self.env, **settings, **self.environment.arguments())
         how: Any = {"update": self.update, "jit_compile": self.run.jit_compile, "anchor": self.policy.anchor}
         agent.compile(self.algorithm, **how)
+        if agent.anchor is not None:
+            agent.start_at_anchor()
         if self.algorithm.imitates:
             agent.imitate(self.cloning.demonstrations)
         return agent

@@ -20,6 +20,7 @@ from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer as PolicyOptimiz
 from tf_trpo.optimizers.policy_optimizer import Proposal as Proposal
 from tf_trpo.optimizers.policy_optimizer import State as State
 from tf_trpo.optimizers.policy_optimizer import without_line_search as without_line_search
+from tf_trpo.optimizers.problem import Problem as Problem
 from tf_trpo.optimizers.trust_region import TrustRegion as TrustRegion
 from tf_trpo.optimizers.vanilla_policy_gradient import VanillaPolicyGradient as VanillaPolicyGradient
 

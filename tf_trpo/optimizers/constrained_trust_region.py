@@ -13,6 +13,7 @@ from tf_trpo.optimizers.constrained_direction import ConstrainedDirection
 from tf_trpo.optimizers.constraints import Constraint, cost_constraints, relative_excess
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.policy_optimizer import Proposal, State
+from tf_trpo.optimizers.problem import Problem
 from tf_trpo.optimizers.trust_region import TrustRegion
 from tf_trpo.ranges import require, require_allowed
 
@@ -27,8 +28,8 @@ _FAR = 4.0
 
 
 def check_number_of_limits(limits: Sequence[float], num_costs: int) -> None:
-    """Raise ValueError unless there is a limit for each cost."""
-    if len(limits) != num_costs:
+    """Raise ValueError unless there are costs, and a limit for each one."""
+    if not num_costs or len(limits) != num_costs:
         raise ValueError(
             f"cost_limits has {len(limits)} limits, and the agent has {num_costs} costs: give one for each"
         )
@@ -60,8 +61,8 @@ class ConstrainedTrustRegion(TrustRegion):
       Achiam et al. (2017), Constrained Policy Optimization, algorithm 1; the margins are our own.
     """
 
-    cost_limits: tuple[float, ...] = (25.0,)
-    """Limit on the mean total of each cost in an episode, in the order of the costs; finite."""
+    cost_limits: tuple[float, ...] = ()
+    """Limit on the mean total of each cost in an episode, in the order of the costs; finite, at least one."""
     margin_gain: float = 0.2
     """Gain of the margins, zero or positive; with 0, the limits are used as they are."""
 
@@ -69,16 +70,16 @@ class ConstrainedTrustRegion(TrustRegion):
         super().__post_init__()
         require_allowed(self, margin_gain="[0, inf)")
         most = MOST_CONSTRAINTS - (self.anchor_kl is not None)
-        fits = 1 <= len(self.cost_limits) <= most and all(map(math.isfinite, self.cost_limits))
+        fits = len(self.cost_limits) <= most and all(map(math.isfinite, self.cost_limits))
         require(fits, "cost_limits", f"1 to {most} finite numbers", self.cost_limits)
 
     @property
     def is_constrained(self) -> bool:
         return True
 
-    def check_problem(self, num_costs: int, *, anchored: bool) -> None:
-        super().check_problem(num_costs, anchored=anchored)
-        check_number_of_limits(self.cost_limits, num_costs)
+    def check_problem(self, problem: Problem) -> None:
+        check_number_of_limits(self.cost_limits, problem.num_costs)
+        super().check_problem(problem)
 
     def make_state(self, policy: Policy) -> State:
         margins = tf.Variable([0.0] * len(self.cost_limits), dtype=tf.float64, trainable=False)

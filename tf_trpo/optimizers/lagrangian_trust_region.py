@@ -13,6 +13,7 @@ from tf_trpo.optimizers.constrained_trust_region import check_number_of_limits
 from tf_trpo.optimizers.constraints import relative_excess
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.policy_optimizer import Proposal, State, was_taken
+from tf_trpo.optimizers.problem import Problem
 from tf_trpo.optimizers.trust_region import TrustRegion
 from tf_trpo.ranges import require, require_allowed
 
@@ -59,8 +60,8 @@ class LagrangianTrustRegion(TrustRegion):
       Stooke et al. (2020), Responsive Safety in Reinforcement Learning by PID Lagrangian Methods, algorithm 2.
     """
 
-    cost_limits: tuple[float, ...] = (25.0,)
-    """Limit on the mean total of each cost in an episode, in the order of the costs; positive and finite."""
+    cost_limits: tuple[float, ...] = ()
+    """Limit on the mean total of each cost in an episode, in the order of the costs; positive, finite, at least one."""
     multiplier_kp: float = 0.5
     """Proportional gain: the factor on the error itself, zero or positive."""
     multiplier_ki: float = 0.05
@@ -74,12 +75,13 @@ class LagrangianTrustRegion(TrustRegion):
         super().__post_init__()
         gains = {f"multiplier_k{name}": "[0, inf)" for name in "pid"}
         require_allowed(self, **gains, initial_multiplier="[0, inf)")
-        fits = self.cost_limits and all(0 < limit < math.inf for limit in self.cost_limits)
-        require(bool(fits), "cost_limits", "positive and finite numbers", self.cost_limits)
+        fits = all(0 < limit < math.inf for limit in self.cost_limits)
+        require(fits, "cost_limits", "positive and finite numbers", self.cost_limits)
 
-    def check_problem(self, num_costs: int, *, anchored: bool) -> None:
-        super().check_problem(num_costs, anchored=anchored)
-        check_number_of_limits(self.cost_limits, num_costs)
+    def check_problem(self, problem: Problem) -> None:
+        check_number_of_limits(self.cost_limits, problem.num_costs)
+        super().check_problem(problem)
+        problem.check_limits_hold()
 
     def make_state(self, policy: Policy) -> State:
         count = len(self.cost_limits)

@@ -14,6 +14,7 @@ from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import ConjugateGradientResult, LineSearchResult, LineSearchStatus, compiled_at_once
 from tf_trpo.optimizers.objective import Objective, OldPolicy
 from tf_trpo.optimizers.outcome import Outcome
+from tf_trpo.optimizers.problem import Problem
 from tf_trpo.ranges import require
 
 if TYPE_CHECKING:
@@ -96,12 +97,14 @@ class PolicyOptimizer(abc.ABC):
     def check_gamma(self, gamma: float) -> None:  # noqa: B027  most algorithms can use any
         """Raise ValueError if the algorithm cannot use this discount of the returns; by default it accepts any."""
 
-    def check_problem(self, num_costs: int, *, anchored: bool) -> None:
-        """Raise ValueError unless the algorithm supports this number of costs, and an anchor or none.
+    def check_problem(self, problem: Problem) -> None:
+        """Raise ValueError unless the algorithm supports this problem.
 
         By default it accepts any number of costs, without limiting them, and no anchor.
         """
-        require(not anchored, "anchor", f"None with {type(self).__name__}, which has no anchor_kl", "a policy")
+        require(
+            not problem.is_anchored, "anchor", f"None with {type(self).__name__}, which has no anchor_kl", "a policy"
+        )
 
     def settled(self, policy: Policy) -> Self:
         """Return the optimizer with its policy-dependent defaults replaced by numbers; by default it has none."""

@@ -18,6 +18,7 @@ from tf_trpo.optimizers.entropy_bonus import EntropyBonus
 from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import AddedTerm, Objective, PolicyFigures
 from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State, default_kl
+from tf_trpo.optimizers.problem import Problem
 from tf_trpo.ranges import require, require_allowed
 
 if TYPE_CHECKING:
@@ -106,10 +107,12 @@ class TrustRegion(PolicyOptimizer):
         """Whether a step has limits in addition to max_kl."""
         return self.anchor_kl is not None
 
-    def check_problem(self, num_costs: int, *, anchored: bool) -> None:
-        if anchored != (self.anchor_kl is not None):
-            given, missing = ("an anchor", "anchor_kl") if anchored else ("anchor_kl", "an anchor")
+    def check_problem(self, problem: Problem) -> None:
+        if problem.is_anchored != (self.anchor_kl is not None):
+            given, missing = ("an anchor", "anchor_kl") if problem.is_anchored else ("anchor_kl", "an anchor")
             raise ValueError(f"{given} is given without {missing}: {type(self).__name__} needs both or neither")
+        if self.is_constrained:
+            problem.check_limits_hold()
 
     def settled(self, policy: Policy) -> Self:
         if self.max_kl is not None:

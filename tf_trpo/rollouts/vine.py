@@ -13,6 +13,7 @@ MOST_ACTIONS = 18
 """Largest number of actions of a discrete space of which each is tried by default; Atari games have up to 18."""
 _ACTIONS = 4
 _STEPS = 8
+_MOST_BRANCH_STEPS = 50_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +45,13 @@ class VineSettings:
             value = getattr(self, name)
             require(bool(self.vine_states) or value is None, name, "None without vine_states", value)
 
-    def check_rollout(self, num_steps: int) -> None:
-        """Raise ValueError if vine_states is larger than the number of rows of a rollout."""
+    def check_rollout(self, num_steps: int, num_envs: int = 1) -> None:
+        """Raise ValueError if there are more states than rows of a rollout, or too many steps of branches."""
         at_most = f"at most the num_steps of a rollout, {num_steps}"
         require(self.vine_states <= num_steps, "vine_states", at_most, self.vine_states)
+        steps = self.vine_states * (self.vine_actions or MOST_ACTIONS) * (self.vine_steps or _STEPS) * num_envs
+        product = "vine_states times vine_actions times vine_steps times num_envs"
+        require(steps <= _MOST_BRANCH_STEPS, product, f"at most {_MOST_BRANCH_STEPS}", steps)
 
     def settled(self, num_actions: int | None) -> Vine | None:
         """Return the settings with their defaults filled in; None without branches.

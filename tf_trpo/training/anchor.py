@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from typing import TYPE_CHECKING, TypeAlias
 
 from tf_trpo.models import Policy
-from tf_trpo.models.structure import layers_of
+from tf_trpo.models.structure import describe_layers, layers_of
+from tf_trpo.ranges import check_types
 from tf_trpo.spaces import difference
 
 if TYPE_CHECKING:
@@ -25,14 +27,20 @@ def copied_policy(anchor: Anchor, policy: Policy) -> Policy:
       policy: the policy that must stay near the anchor; the two may differ in their networks.
 
     Raises:
-      ValueError: the file holds no agent, the anchor has a memory, the policies differ in their observations or action
-        distributions, or the policy's standard deviation follows a schedule, which would move it away from its anchor.
+      TypeError: the anchor is of another type.
+      ValueError: the file holds no agent, the policy or the anchor has a memory, or the policies differ in their
+        observations or action distributions.
     """
+    from tf_trpo.training.agent import Agent
+
     if isinstance(anchor, str | os.PathLike):
         from tf_trpo.training.loading import load
 
         anchor = load(anchor)
+    check_types(anchor=(anchor, Agent | Policy))
     own = anchor if isinstance(anchor, Policy) else anchor.policy
+    if policy.memory is not None:
+        raise ValueError("anchor must be None for a policy with a memory: their memories would differ")
     if own.memory is not None:
         raise ValueError("anchor must be a policy without a memory")
     differing = difference(policy.encoder.spec, own.encoder.spec)
@@ -40,14 +48,26 @@ def copied_policy(anchor: Anchor, policy: Policy) -> Policy:
         raise ValueError(f"the agent observes {differing[0]}, its anchor {differing[1]}")
     if _meaning(policy) != _meaning(own):
         raise ValueError("anchor must have the actions and the kind of action distribution that the agent has")
-    if policy.action_distribution.is_scheduled:
-        raise ValueError("anchor must be None with a final_std: a schedule takes the policy away from its anchor")
     copy: Policy = Policy.from_config(own.get_config())
     copy.set_weights(own.get_weights())
     if not isinstance(anchor, Policy):
         copy.assign_flat_weights(anchor.evaluation_theta())
     copy.trainable = False
     return copy
+
+
+def start_at(policy: Policy, anchor: Policy) -> None:
+    """Give a policy the weights and observation statistics of its anchor.
+
+    Raises:
+      ValueError: the networks differ.
+    """
+    pairs = [(policy.encoder, anchor.encoder), (policy.action_distribution, anchor.action_distribution)]
+    shapes = [[[weight.shape for weight in part.weights] for part in pair] for pair in pairs]
+    if _network(policy) != _network(anchor) or any(own != near for own, near in shapes):
+        raise ValueError("the policy must have the network of its anchor, at which it starts: give the same settings")
+    for own, near in pairs:
+        own.set_weights(near.get_weights())
 
 
 def fingerprint(anchor: Policy | None) -> str | None:
@@ -58,6 +78,12 @@ def fingerprint(anchor: Policy | None) -> str | None:
     for weight in anchor.weights:
         digest.update(weight.numpy().tobytes())
     return digest.hexdigest()
+
+
+def _network(policy: Policy) -> object:
+    """Describe the network of a policy; that of an anchor is the same although it is not trainable."""
+    described = json.dumps(describe_layers(policy.encoder))
+    return json.loads(described, object_hook=lambda layer: {name: layer[name] for name in layer if name != "trainable"})
 
 
 def _meaning(policy: Policy) -> object:

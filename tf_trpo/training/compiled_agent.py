@@ -7,7 +7,7 @@ import keras
 from tf_trpo.optimizers import PolicyOptimizer, Shown, TrustRegion
 from tf_trpo.ranges import check_types
 from tf_trpo.training.agent import Agent
-from tf_trpo.training.anchor import Anchor, copied_policy
+from tf_trpo.training.anchor import Anchor, copied_policy, start_at
 from tf_trpo.training.checks import check_unshared, warn_of_obstacle
 from tf_trpo.training.critic import critics_of, make_cost_optimizers
 from tf_trpo.training.identity import note_compiled
@@ -97,3 +97,13 @@ class CompiledAgent(Agent):
         self.compiled = True
         self._obstacle = warn_of_obstacle(self, "the agent learns", self._obstacle)
         note_compiled(self)
+
+    def start_at_anchor(self) -> None:
+        """Give the policy the weights and observation statistics of its anchor, so that training begins there.
+
+        Raises:
+          ValueError: the agent has no anchor, or the networks differ.
+        """
+        if self.anchor is None:
+            raise ValueError("the agent has no anchor: give one to compile")
+        start_at(self.policy, self.anchor)

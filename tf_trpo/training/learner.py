@@ -15,7 +15,7 @@ import tensorflow as tf
 from tf_trpo.estimation import Batch, as_rows, estimate_lower_bound, explained_variance, from_rows, weighted_mean
 from tf_trpo.models import Policy
 from tf_trpo.numerics import map_over_chunks, random_orders
-from tf_trpo.optimizers import Outcome, PolicyOptimizer, Shown
+from tf_trpo.optimizers import Outcome, PolicyOptimizer, Problem, Shown
 from tf_trpo.rollouts import Rollout
 from tf_trpo.rollouts.vine import Vine
 from tf_trpo.training.average import WeightAverage
@@ -76,7 +76,8 @@ class Learner:
         jit_compile: JitCompile = True,
     ) -> None:
         policy_optimizer.check_gamma(settings.gamma)
-        policy_optimizer.check_problem(len(critics) - 1, anchored=anchor is not None)
+        scheduled = policy.action_distribution.is_scheduled
+        policy_optimizer.check_problem(Problem(len(critics) - 1, anchor is not None, average is not None, scheduled))
         self.policy = policy
         self._critics = tuple(critics)
         self._anchor = anchor

@@ -114,6 +114,9 @@ class Report:
             logs["rollout/ep_rew_mean"], logs["rollout/ep_len_mean"] = self._totals()[:, :2].mean(axis=0).tolist()
             logs |= mean_costs(self.episodes, self._costs, "rollout/ep_cost_mean/")
             logs |= {f"rollout/{name}": mean for name, mean in mean_infos(self.episodes).items()}
+        if self._costs:
+            *totals, _ = self.cost_totals().tolist()
+            logs |= {f"rollout/cost_total/{name}": each for name, each in zip(self._costs, totals, strict=True)}
         if self._branch_steps is not None:
             logs["rollout/branch_steps"] = self._branch_steps
         elapsed = self._elapsed

@@ -45,8 +45,7 @@ class Preparation:
       anchor: the policy to stay near; None without an anchor.
 
     Raises:
-      ValueError: only some of the models have a memory, a memory's setting is given without a memory, or a policy with
-        a memory has an anchor.
+      ValueError: only some of the models have a memory, or a memory's setting is given without a memory.
     """
 
     def __init__(
@@ -61,8 +60,6 @@ class Preparation:
             raise ValueError("the policy and the value function must both have a memory, or neither")
         if policy.memory is None:
             settings.check_without_memory()
-        if policy.memory is not None and anchor is not None:
-            raise ValueError("anchor must be None for a policy with a memory: their memories would differ")
         self._policy = policy
         self._critics = critics
         self._settings = settings
