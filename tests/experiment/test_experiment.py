@@ -267,6 +267,6 @@ def test_a_run_with_an_anchor_starts_at_it(tmp_path):
 
 def test_branches_of_a_rollout_have_a_limited_number_of_steps():
     with pytest.raises(
-        ValueError, match="vine_states times .* times num_envs must be at most 50000000, got 1152000000"
+        ValueError, match=r"vine_states times .* times num_envs must be at most 50000000, got 1152000000"
     ):
         Experiment().replace(num_envs=8, vine_states=16, vine_actions=9, vine_steps=1_000_000)
