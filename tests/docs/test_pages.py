@@ -21,7 +21,13 @@ from tf_trpo.experiment.conversion import leaves
 ROOT = Path(__file__).parents[2]
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
-    for path in [*ROOT.glob("*.md"), ROOT / "benchmarks" / "trials.md", *(ROOT / "docs").rglob("*.md")]
+    for path in [
+        *ROOT.glob("*.md"),
+        ROOT / "benchmarks" / "trials.md",
+        *(ROOT / "docs").rglob("*.md"),
+        ROOT / "saved_models" / "README.md",
+        *(ROOT / "saved_models").glob("*/README.md"),
+    ]
 }
 
 
@@ -35,10 +41,14 @@ def options_class(name):
 
 OPTIONS = {name: options_class(name) for name in TF_TRPO}
 PROGRAMS = r"python (?:scripts/|-m (?:benchmarks|tf_trpo|pytest) )|make |pip install "
+OF_OTHER_COMMITS = r"^ +git checkout .+\n(?: +.+\n)*"
+"""A block of commands that begins with another commit, whose programs and options may be others."""
 COMMANDS = {
     (page, command)
     for page, text in PAGES.items()
-    for command in re.findall(rf"^ *((?:{PROGRAMS}).+)$", text.replace("\\\n", " "), re.M)
+    for command in re.findall(
+        rf"^ *((?:{PROGRAMS}).+)$", re.sub(OF_OTHER_COMMITS, "", text, flags=re.M).replace("\\\n", " "), re.M
+    )
 }
 COMMANDS |= {
     (page, command)
@@ -125,6 +135,7 @@ def test_commands_are_on_the_pages():
     assert found >= {("docs/tensorboard.md", f"scripts/{name}.py") for name in ("train", "plot")}
     assert found >= {("docs/serving.md", f"scripts/{name}.py") for name in ("export", "serve", "play")}
     assert found >= {("docs/start.md", f"scripts/{name}.py") for name in ("train", "evaluate", "export", "plot")}
+    assert found >= {("saved_models/README.md", "-m"), ("saved_models/Hopper-v5/README.md", "scripts/train.py")}
     assert found >= {("README.md", "train"), ("README.md", "-m"), ("docs/installing.md", "install")}
 
 
