@@ -8,6 +8,19 @@ INSTALLED_DOCS := $(VENV)/.installed-docs
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' tf_trpo/__init__.py)
 VERSION_CHECK := import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
 	"Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 ...")
+MINOR_VERSION := import sys; print("%d.%d" % sys.version_info[:2])
+
+# A .venv of another Python would be used without a word.
+ifneq ($(origin PYTHON),file)
+ifeq ($(filter clean,$(MAKECMDGOALS)),)
+ifneq ($(wildcard $(BIN)/python),)
+VENV_HAS := $(shell $(BIN)/python -c '$(MINOR_VERSION)')
+ifneq ($(shell $(PYTHON) -c '$(MINOR_VERSION)'),$(VENV_HAS))
+$(error $(VENV) has Python $(VENV_HAS): run make clean first)
+endif
+endif
+endif
+endif
 
 .PHONY: develop train test test-slow check format figures docs notebooks release clean
 

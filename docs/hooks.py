@@ -46,6 +46,10 @@ ALSO = {
     "serving": ("local_policy.LocalPolicy", "remote_policy.RemotePolicy"),
 }
 """Names of modules that the pages speak of and that no package has at its top, since importing them takes seconds."""
+INHERITED = {
+    "tf_trpo.TRPO": ("compile", "imitate", "clone", "evaluate", "predict", "export", "save", "load_checkpoint"),
+}
+"""Inherited methods that the page of a class shows, since its users call them; other classes show only their own."""
 _REEXPORT = re.compile(r"^ *(?:from \S+ import \(?\s*(\w+) as \1\b|([A-Z_]+)(?::.*)? = )", re.MULTILINE)
 _SETTINGS = re.compile(r"<!-- settings: (\S+) (\w+) -->")
 _CLASS = re.compile(r"<code>([A-Z]\w+)</code>(?!</a>)")
@@ -74,7 +78,9 @@ def reference_page(package: str) -> str:
     for name in public_names(package):
         # A module of the same name hides the function in a static analysis.
         hidden = (ROOT / "tf_trpo" / package / f"{name}.py").exists()
-        blocks.append(f"::: {path}.{name}.{name}\n" if hidden else f"::: {path}.{name}\n")
+        block = f"::: {path}.{name}.{name}\n" if hidden else f"::: {path}.{name}\n"
+        inherited = INHERITED.get(f"{path}.{name}")
+        blocks.append(f"{block}    options: {{inherited_members: [{', '.join(inherited)}]}}\n" if inherited else block)
     blocks += [f"::: {path}.{name}\n" for name in ALSO.get(package, ())]
     return "\n".join(blocks)
 

@@ -2,6 +2,7 @@
 
 import configparser
 import email
+import fnmatch
 import os
 import re
 import shlex
@@ -124,6 +125,18 @@ def test_the_installed_wheel_runs(wheel, tmp_path):
     ]
     version = subprocess.run([sys.executable, "-m", "tf_trpo", "--version"], **how).stdout
     assert version == f"tf_trpo {tf_trpo.__version__}\n"
+
+
+def test_docker_is_sent_what_the_dockerfile_copies_and_no_large_folder():
+    patterns = {line for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line[:1] != "#"}
+    assert patterns >= {".git", ".venv", "build", "dist", "runs", "**/__pycache__", "**/.mypy_cache"}
+    copies = re.findall(r"^COPY (.+) \S+$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.M)
+    copied = {*" ".join(copies).split()} - {"tf_trpo"} | files_of_the_package()
+    assert {"setup.cfg", "constraints.txt"} < copied
+    for path in copied:
+        first, *_ = parts = path.split("/")
+        assert not any(fnmatch.fnmatch(first, pattern) for pattern in patterns), path
+        assert not any(fnmatch.fnmatch(f"**/{part}", pattern) for part in parts for pattern in patterns), path
 
 
 class Installation:

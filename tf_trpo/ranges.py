@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import numbers
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 LARGEST_INTEGER = 2**31 - 1
@@ -23,17 +22,6 @@ def require(condition: bool, name: str, requirement: str, value: object) -> None
     """Unless a condition holds, raise a ValueError that names the setting, its requirement and its value."""
     if not condition:
         raise ValueError(f"{name} must be {requirement}, got {value!r}")
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is most similar to a mistyped name; None if none is similar."""
-    return next(iter(difflib.get_close_matches(name, known, n=1)), None)
-
-
-def nearest_hint(name: str, known: Iterable[str]) -> str:
-    """Return the end of a message that suggests the known name most similar to a mistyped one; empty if none is."""
-    near = nearest(name, known)
-    return "" if near is None else f"; the nearest is {near}"
 
 
 def require_allowed(settings: Any, **allowed: str) -> None:

@@ -56,7 +56,7 @@ def test_a_good_environment_ends_with_status_0_and_how_to_train_in_it(capsys):
     making = ["--env-kwargs", '{"max_episode_steps": 9}', "--action-masks", "off"]
     main(["check-env", "CartPole-v1", *making, "--steps", "50"])
     text = capsys.readouterr().out
-    assert "Found: 0 that prevent training, 0 others." in text
+    assert "Found 0 problems that prevent training and 0 others." in text
     command = shlex.split(text.splitlines()[-1].removeprefix("To train in it: "))
     assert command[3:] == ["train", "--env", "CartPole-v1", *making]
 
@@ -126,7 +126,7 @@ def test_a_bad_environment_ends_with_status_3_and_what_to_do(module, capsys):
     assert "error (failure)\n" in text
     assert "reset(seed=..., options=...) must return (observation, info)" in text
     assert "What to do: " in text
-    assert "Found: 1 that prevent training" in text
+    assert "Found 1 problem that prevents training and " in text
     assert "To train in it" not in text
 
 

@@ -1,5 +1,6 @@
 """--help of every command: immediate, complete, without TensorFlow."""
 
+import dataclasses
 import itertools
 import re
 import resource
@@ -14,6 +15,7 @@ import tf_trpo
 from tf_trpo import Experiment
 from tf_trpo.cli import COMMANDS, main
 from tf_trpo.cli.parsing import groups_of
+from tf_trpo.cli.tune import REFUSED, TuneOptions
 from tf_trpo.experiment.conversion import leaves
 from tf_trpo.experiment.presets import bundled_presets
 from tf_trpo.optimizers import ALGORITHMS
@@ -175,7 +177,40 @@ def test_help_of_tune_has_the_defaults_of_the_environments_preset(capsys):
     assert "Number of environments that are stepped together. (default: 8)" in text
     text = " ".join(help_of(capsys, "tune", "--preset", "none", "--seed", "5").split())
     assert "Number of environments that are stepped together. (default: 1)" in text
-    assert "the same weights. (default: 5)" in text
+    assert "Seed of the search: of its sampler and, derived from it, of its trainings. (default: 5)" in text
+
+
+@pytest.mark.parametrize("algorithm", ["trpo", "ppo"])
+def test_all_help_of_tune_names_every_setting_of_the_algorithm_that_a_search_takes(algorithm, capsys):
+    text = help_of(capsys, "tune", "--algorithm", algorithm, option="--help-all")
+    shown = {option.replace("-", "_") for option in re.findall(r"^  --([a-z-]+)", text, re.MULTILINE)}
+    searched = {field.name for field in dataclasses.fields(TuneOptions)}
+    settings = Experiment().replace(algorithm=algorithm).flat().keys() - REFUSED.keys()
+    assert shown == {*searched, *settings, "help_all", "no_jit_compile"}
+    assert "Seed of the search" in text
+    headings = re.findall(r"^(\S.*):$", text, re.MULTILINE)
+    assert headings[:5] == ["options", "options of the search", "settings", "environment", "run"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_lists_all_help_where_it_shows_more(command, capsys):
+    short, whole = (help_of(capsys, command, option=option) for option in ("--help", "--help-all"))
+    if command in ("train", "tune"):
+        assert len(whole.splitlines()) > 2 * len(short.splitlines())
+        assert all(re.search(r"^  -h, --help .*\n  --help-all  ", text, re.MULTILINE) for text in (short, whole))
+    else:
+        assert short == whole
+        assert "--help-all" not in whole
+
+
+@pytest.mark.parametrize("command", ["train", "tune"])
+@pytest.mark.parametrize("option", ["--help", "--help-all"])
+def test_help_says_whose_defaults_it_shows(command, option, capsys):
+    words = f"; --env ENV {option} shows those of ENV."
+    text = " ".join(help_of(capsys, command, option=option).split())
+    assert f"The defaults shown are those of CartPole-v1{words}" in text
+    text = " ".join(help_of(capsys, command, "--env", "Pendulum-v1", option=option).split())
+    assert f"The defaults shown are those of Pendulum-v1{words}" in text
 
 
 @pytest.mark.parametrize("columns", [60, 100])
@@ -211,30 +246,3 @@ def test_the_version_is_printed(capsys):
 
 def test_an_unknown_command_ends_with_status_2_and_lists_the_commands(refused):
     assert refused("trian") == f"error: no command 'trian'; the nearest is train; there are {', '.join(COMMANDS)}"
-
-
-@pytest.mark.parametrize("arguments", [["train"], ["evaluate", "run"], ["export", "run", "--output", "model"]])
-def test_an_unknown_option_ends_with_one_line_and_its_name(arguments, refused):
-    error = refused(*arguments, "--qqqq", "1")
-    assert error == f"error: unrecognized options: --qqqq 1; see {arguments[0]} --help"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "nearest"),
-    [
-        (["train", "--totl-steps", "1"], "--total-steps"),
-        (["train", "--maxkl=0.1"], "--max-kl"),
-        (["check-env", "CartPole-v1", "--env-kwarg", "{}"], "--env-kwargs"),
-        (["evaluate", "run", "--episode", "1"], "--episodes"),
-    ],
-)
-def test_a_mistyped_option_is_answered_with_a_suggestion(arguments, nearest, refused):
-    assert f"; there is {nearest}; see {arguments[0]} --help" in refused(*arguments)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "missing"),
-    [(["evaluate"], "run_dir"), (["export", "--output", "x"], "run_dir"), (["export", "run"], "--output")],
-)
-def test_a_missing_argument_ends_with_one_line_and_its_name(arguments, missing, refused):
-    assert missing in refused(*arguments)

@@ -1,10 +1,15 @@
-"""Every page: its Python runs, its links lead to files, and its commands accept their options."""
+"""Every page: its Python runs, its links lead to files, and its commands accept their options.
 
+The examples in docstrings run too, since the API reference shows them.
+"""
+
+import ast
 import configparser
 import dataclasses
 import importlib
 import re
 import shlex
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -21,7 +26,13 @@ from tf_trpo.experiment.conversion import leaves
 ROOT = Path(__file__).parents[2]
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
-    for path in [*ROOT.glob("*.md"), ROOT / "benchmarks" / "trials.md", *(ROOT / "docs").rglob("*.md")]
+    for path in [
+        *ROOT.glob("*.md"),
+        ROOT / "benchmarks" / "trials.md",
+        *(ROOT / "docs").rglob("*.md"),
+        ROOT / "saved_models" / "README.md",
+        *(ROOT / "saved_models").glob("*/README.md"),
+    ]
 }
 
 
@@ -35,10 +46,14 @@ def options_class(name):
 
 OPTIONS = {name: options_class(name) for name in TF_TRPO}
 PROGRAMS = r"python (?:scripts/|-m (?:benchmarks|tf_trpo|pytest) )|make |pip install "
+OF_OTHER_COMMITS = r"^ +git checkout .+\n(?: +.+\n)*"
+"""A block of commands that begins with another commit, whose programs and options may be others."""
 COMMANDS = {
     (page, command)
     for page, text in PAGES.items()
-    for command in re.findall(rf"^ *((?:{PROGRAMS}).+)$", text.replace("\\\n", " "), re.M)
+    for command in re.findall(
+        rf"^ *((?:{PROGRAMS}).+)$", re.sub(OF_OTHER_COMMITS, "", text, flags=re.M).replace("\\\n", " "), re.M
+    )
 }
 COMMANDS |= {
     (page, command)
@@ -125,6 +140,7 @@ def test_commands_are_on_the_pages():
     assert found >= {("docs/tensorboard.md", f"scripts/{name}.py") for name in ("train", "plot")}
     assert found >= {("docs/serving.md", f"scripts/{name}.py") for name in ("export", "serve", "play")}
     assert found >= {("docs/start.md", f"scripts/{name}.py") for name in ("train", "evaluate", "export", "plot")}
+    assert found >= {("saved_models/README.md", "-m"), ("saved_models/Hopper-v5/README.md", "scripts/train.py")}
     assert found >= {("README.md", "train"), ("README.md", "-m"), ("docs/installing.md", "install")}
 
 
@@ -157,6 +173,35 @@ def test_its_slow_examples_run(page, run_examples, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     examples, _ = run_examples(shortened(PAGES[page]).replace("```python slow", "```python"))
     assert examples
+
+
+def docstring_examples():
+    """The indented blocks of docstrings that call the package by its name, by the names of the class or function."""
+    found = {}
+    for path in (ROOT / "tf_trpo").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                blocks = re.findall(r"(?<=\n\n)(?: {4}.*\n)+", f"{ast.get_docstring(node)}\n")
+                examples = [block for block in blocks if re.search(r"\btf_trpo\.[\w.]+\(", block)]
+                found |= {node.name: textwrap.dedent("\n".join(examples))} if examples else {}
+    return found
+
+
+DOCSTRINGS = docstring_examples()
+SLOW_DOCSTRINGS = {"Tuning": "optuna"}
+"""Classes whose examples take long, and the packages that these need."""
+
+
+def test_the_examples_of_docstrings_are_found():
+    assert DOCSTRINGS.keys() >= {"Experiment", "TRPO", "Tuning"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW_DOCSTRINGS)) for name in DOCSTRINGS]
+)
+def test_the_example_of_a_docstring_runs(name, run_examples):
+    pytest.importorskip(SLOW_DOCSTRINGS.get(name, "tf_trpo"))
+    run_examples(f"```python\nimport tf_trpo\n{shortened(DOCSTRINGS[name])}```")
 
 
 def test_every_block_of_python_is_run():

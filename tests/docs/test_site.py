@@ -72,6 +72,14 @@ def test_every_public_name_is_on_the_page_of_its_package(package, site):
     assert {name for name in public if not anchors & {f"{path}.{name}", f"{path}.{name}.{name}"}} == set()
 
 
+def test_the_page_of_a_class_shows_the_inherited_methods_that_users_call(site):
+    page = (site / "reference" / "tf_trpo" / "index.html").read_text(encoding="utf-8")
+    methods = ["for_env", "fit", *hooks.INHERITED["tf_trpo.TRPO"]]
+    shown = re.findall(r'id="tf_trpo\.TRPO\.(\w+)"', page)
+    assert {*methods} >= {"compile", "evaluate", "predict", "export", "save", "load_checkpoint", "clone", "imitate"}
+    assert sorted(shown) == sorted(methods)
+
+
 def test_no_page_fetches_from_another_host(site):
     pages = list(site.rglob("*.html"))
     assert len(pages) > 30

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import tf_trpo
 from tf_trpo.cli.errors import one_line_errors
-from tf_trpo.ranges import nearest_hint
+from tf_trpo.suggestions import nearest_hint
 
 COMMANDS = {
     "train": "train an agent and write a run folder",
-    "check-env": "report what will go wrong in an environment",
+    "check-env": "report problems of an environment before training",
     "tune": "search for better settings, and check them on fresh seeds",
     "evaluate": "run whole episodes with a trained agent",
     "export": "write a model for serving",
@@ -29,7 +29,7 @@ first steps:
   python -m tf_trpo train --env Pendulum-v1      another environment, with its published settings
   python -m tf_trpo train --resume runs/NAME     continue a run that was stopped
   python -m tf_trpo tune --env Pendulum-v1       search for better settings
-  python -m tf_trpo check-env my_module:MyEnv    your own environment: what will go wrong
+  python -m tf_trpo check-env my_module:MyEnv    report the problems of your own environment
   tensorboard --logdir runs                      look at the runs
 
 in Python:

@@ -30,7 +30,8 @@ class CheckOptions(EnvironmentSettings):
     """
 
     env: Positional[str] = dataclasses.field(kw_only=True)
-    """A class or a function that makes environments, as module:Class, or a Gymnasium id. Its code is run."""
+    """A class or a function that makes environments, as module:Class, or a Gymnasium id. The code of a class or
+    function runs also without --allow-import."""
     steps: int = 2000
     """Environment steps to take."""
     seed: int = 0
@@ -94,7 +95,9 @@ def _show(report: EnvironmentReport, options: CheckOptions) -> None:
         what = one_line(finding.what)
         say(f"  {what[:1].upper()}{what[1:]}", f"  What to do: {finding.advice}")
     errors = sum(finding.severity == "error" for finding in report.findings)
-    say(f"\nFound: {errors} that prevent training, {len(report.findings) - errors} others.")
+    others = len(report.findings) - errors
+    preventing = "1 problem that prevents" if errors == 1 else f"{errors} problems that prevent"
+    say(f"\nFound {preventing} training and {others} other{'s' * (others != 1)}.")
     if not errors:
         say(f"To train in it: python -m tf_trpo train {_arguments(options)}")
 

@@ -15,13 +15,13 @@ import re
 import shutil
 import textwrap
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 from tf_trpo.experiment.conversion import CHOICES, convert, fields, leaves
 from tf_trpo.experiment.options import option_name
-from tf_trpo.ranges import nearest
+from tf_trpo.suggestions import nearest
 
 T = TypeVar("T")
 _POSITIONAL, _REPEATED = "positional", "repeated"
@@ -29,10 +29,10 @@ Positional = Annotated[T, _POSITIONAL]
 """The type of a field that is an argument without an option's name."""
 Repeated = Annotated[T, _REPEATED]
 """The type of a field, a tuple, whose option may be given several times, each time with one value."""
-HELP = {"-h", "--help"}
-"""Arguments that ask for help."""
 HELP_ALL = "--help-all"
-"""Argument that asks for help with every setting, in commands with many settings."""
+"""Argument that asks for help with every setting; in commands with few settings, the same as --help."""
+HELP = frozenset({"-h", "--help", HELP_ALL})
+"""Arguments that ask for help."""
 _LONGEST, _NAME = 40, "NAME"
 """Characters of the choices of an option that the help shows in place of its value, and what it shows if there are
 more."""
@@ -54,6 +54,11 @@ class Option(NamedTuple):
     words: str
     marks: tuple[str, ...] = ()
 
+    @property
+    def is_required(self) -> bool:
+        """Whether the option must be given."""
+        return self.default is dataclasses.MISSING
+
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Breaks lines between words only; argparse would also break names such as natural-policy-gradient."""
@@ -72,8 +77,7 @@ class OptionParser(argparse.ArgumentParser):
 
     def __init__(self, command: str, *options: type) -> None:
         super().__init__(command, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
-        self._names = [name for each in options for name in leaves(each)]
-        self._given: Sequence[str] = ()
+        self._required: dict[str, str] = {}
         # argparse takes -1e-3 for an option.
         self._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)
         for each in options:
@@ -81,39 +85,59 @@ class OptionParser(argparse.ArgumentParser):
             for name, hint in leaves(each).items():
                 self.add(self, name, own.get(name, Option(hint, None, "")))
 
-    def read(self, argv: Sequence[str]) -> dict[str, Any]:
+    def read(
+        self, argv: Sequence[str], suggested: Callable[[Mapping[str, Any]], Collection[str]] | None = None
+    ) -> dict[str, Any]:
         """Return the given options by name: text, or True or False for an option without a value.
+
+        Args:
+          argv: the arguments after the command.
+          suggested: computes from the given options the names of those to suggest for a mistyped one; by default all.
 
         Raises:
           ValueError: an option or an argument is unknown or missing, or lacks its value.
         """
-        self._given = arguments = [_hyphened(argument) for argument in argv]
+        arguments = [_hyphened(argument) for argument in argv]
         found, unknown = self.parse_known_args(arguments)
         if unknown:
             # Only this finds arguments on both sides of an option. It cannot read all that may follow a lone "--".
             found, unknown = self.parse_known_intermixed_args(arguments)
         if unknown:
-            near = nearest(unknown[0].partition("=")[0], map(option_name, self._names))
-            hint = "" if near is None else f"; there is {near}"
-            self.error(f"unrecognized options: {' '.join(unknown)}{hint}")
+            names = None if suggested is None else suggested(vars(found))
+            self.error(f"unrecognized options: {' '.join(unknown)}{self._suggestion(unknown, names)}")
+        self._require(vars(found), arguments)
         return vars(found)
 
     def error(self, message: str) -> NoReturn:
         """Raise ValueError, instead of printing the usage and ending the process as argparse does."""
-        greedy = {action.option_strings[0] for action in self._actions if action.nargs == "*" and action.option_strings}
-        if "arguments are required" in message and (
-            given := next((each for each in self._given if each in greedy), "")
-        ):
-            message += f" (name it before {given}, which takes all that follows)"
         raise ValueError(f"{message}; see {self.prog} --help")
+
+    def _suggestion(self, unknown: Sequence[str], names: Collection[str] | None) -> str:
+        """Return the end of a message that suggests an option for the first unknown one; empty if none is near."""
+        mistyped = next((each.partition("=")[0] for each in unknown if each.startswith("-")), None)
+        options = self._option_string_actions.items()
+        known = [option for option, action in options if names is None or action.dest in names]
+        near = nearest(mistyped, [*known, *HELP]) if mistyped else None
+        return "" if near is None else f"; there is {near}"
+
+    def _require(self, found: Mapping[str, Any], arguments: Sequence[str]) -> None:
+        """Raise ValueError if a required option or argument is missing."""
+        missing = [shown for name, shown in self._required.items() if name not in found]
+        if missing:
+            greedy = {option for option, action in self._option_string_actions.items() if action.nargs == "*"}
+            given = next((each for each in arguments if each in greedy), None)
+            hint = f" (name it before {given}, which takes all that follows)" if given else ""
+            self.error(f"the following arguments are required: {', '.join(missing)}{hint}")
 
     def add(self, group: argparse._ActionsContainer, name: str, option: Option) -> None:
         """Add an option to a group of the help, or to the parser itself."""
-        hint, required = option.hint, option.default is dataclasses.MISSING
+        hint = option.hint
         several = get_origin(hint) is tuple
         shown: dict[str, Any] = {"help": _described(option)}
         if _POSITIONAL in option.marks:
-            group.add_argument(name, nargs="*" if several else None if required else "?", **shown)
+            # Not required by argparse, which would report a missing argument before an unknown option.
+            nargs = "*" if several else None if option.is_required else "?"
+            group.add_argument(name, nargs=nargs, **shown).required = False
         elif hint is bool:
             group.add_argument(option_name(name), action=argparse.BooleanOptionalAction, **shown)
         elif bool in get_args(hint):
@@ -124,7 +148,9 @@ class OptionParser(argparse.ArgumentParser):
             group.add_argument(option_name(name), action="append", metavar=_metavar(hint), **shown)
         else:
             shown |= {"nargs": "*" if several else None, "metavar": _metavar(hint)}
-            group.add_argument(option_name(name), required=required, **shown)
+            group.add_argument(option_name(name), **shown)
+        if option.is_required:
+            self._required[name] = name if _POSITIONAL in option.marks else option_name(name)
 
 
 def parse(options: type[T], argv: Sequence[str], command: str) -> T:
@@ -199,13 +225,16 @@ def documented_fields(definition: ast.ClassDef) -> Iterator[tuple[ast.AnnAssign,
             yield field, inspect.cleandoc(ast.literal_eval(ast.unparse(text)))
 
 
-def show_help(command: str, description: str, groups: Mapping[str, Mapping[str, Option]]) -> NoReturn:
+def show_help(
+    command: str, description: str, groups: Mapping[str, Mapping[str, Option]], *, has_more: bool = False
+) -> NoReturn:
     """Print the help of a command, and exit with status 0.
 
     Args:
       command: name of the command.
       description: paragraphs that describe the command.
       groups: the options by name, under the heading of their group.
+      has_more: whether --help-all shows more than --help.
     """
     parser = OptionParser(command)
     parser.formatter_class = _Formatter
@@ -215,6 +244,8 @@ def show_help(command: str, description: str, groups: Mapping[str, Mapping[str, 
     arguments = [name for name, option in options.items() if _POSITIONAL in option.marks]
     parser.usage = " ".join(["tf_trpo", command, "[OPTIONS]", *arguments])
     parser.add_argument("-h", "--help", action="help", help="show this help and exit")
+    if has_more:
+        parser.add_argument(HELP_ALL, action="help", help="show the help with every setting and exit")
     for title, group in groups.items():
         # The parser has groups of its own, for arguments and for options.
         target = parser if title == "options" else parser.add_argument_group(title)
@@ -229,7 +260,7 @@ def _described(option: Option) -> str:
     default, words = option.default, " ".join(option.words.split())
     if get_origin(option.hint) is Literal and _metavar(option.hint) == _NAME:
         words += f" One of {', '.join(get_args(option.hint))}."
-    if default is dataclasses.MISSING:
+    if option.is_required:
         words += " (required)"
     elif default != () and (default is not None or "None" in words):
         shown = " ".join(map(str, default)) if isinstance(default, tuple) else default

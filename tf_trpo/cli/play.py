@@ -38,8 +38,8 @@ class PlayOptions:
     """Run episodes with an exported model, or with a server's model, and optionally record a video."""
 
     model: Positional[str]
-    """Folder of a model, such as saved_models/CartPole-v1, of a version of a model, or of an exported run; or the URL
-    of a served model, such as http://127.0.0.1:8501/v1/models/CartPole-v1."""
+    """Folder of a model, such as saved_models/CartPole-v1, of a version of a model, or of a run trained with
+    --export; or the URL of a served model, such as http://127.0.0.1:8501/v1/models/CartPole-v1."""
     env: str | None = None
     """Gymnasium id or module:Class; by default the environment in the model's metadata. Required with a URL."""
     episodes: int = 1

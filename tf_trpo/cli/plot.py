@@ -45,8 +45,8 @@ class PlotOptions:
     statistic: Literal["iqm", "mean"] = "iqm"
     """Average over the runs of a group: interquartile mean, or mean."""
     group_by: tuple[str, ...] = ()
-    """Settings that are equal in the runs of a group; by default all on which a result depends, except the seed and,
-    in runs without a schedule, total_steps."""
+    """Settings that are equal in the runs of a group; by default all that affect results, except the seed and, in
+    runs without a schedule, total_steps."""
     output: Path = Path("curves.png")
     """File of the figure, .png or .svg."""
     report: Path | None = None
@@ -121,8 +121,8 @@ def group_runs(run_dirs: Sequence[Path], group_by: Sequence[str] = ()) -> list[t
 
     Args:
       run_dirs: folders of runs, at least one.
-      group_by: settings that are equal in the runs of a group; by default all on which a result depends, except the
-        seed and, in runs without a schedule, the number of steps.
+      group_by: settings that are equal in the runs of a group; by default all that affect results, except the seed
+        and, in runs without a schedule, the number of steps.
 
     Returns:
       The label and the runs of each group. Labels name the settings in which the groups differ; the label of a single

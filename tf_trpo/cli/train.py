@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -76,8 +76,8 @@ class Command(NamedTuple):
 
 def main(argv: Sequence[str]) -> None:
     """Train or resume, evaluate, save, and print what to do next."""
-    options, experiment, source = read_command([each for each in argv if each not in {*HELP, HELP_ALL}])
-    if {*HELP, HELP_ALL} & set(argv):
+    options, experiment, source = read_command([each for each in argv if each not in HELP])
+    if HELP & set(argv):
         _show_help(experiment, is_whole=HELP_ALL in argv)
     making = experiment.environment
     check_imports(experiment.env, making.wrapper, making.costs, allow_import=options.allow_import)
@@ -117,7 +117,10 @@ def read_command(argv: Sequence[str]) -> Command:
     Raises:
       ValueError: an option or a preset cannot be read, or a setting cannot have its value.
     """
-    given = OptionParser("train", CommandOptions, Experiment).read(argv)
+    return _command(OptionParser("train", CommandOptions, Experiment).read(argv, _suggested))
+
+
+def _command(given: Mapping[str, Any]) -> Command:
     options = make(CommandOptions, given)
     settings = {name: value for name, value in given.items() if not hasattr(options, name)}
     presets = list(options.preset)
@@ -126,6 +129,19 @@ def read_command(argv: Sequence[str]) -> Command:
             raise ValueError("a resumed run keeps its settings and its folder: only --resume names them")
         return Command(options, Experiment.from_run(options.resume).replace(**settings), "")
     return Command(options, *read_experiment(presets, settings))
+
+
+def _suggested(given: Mapping[str, Any]) -> set[str]:
+    """Return the names of the options that can be given with others."""
+    return {*leaves(CommandOptions), *names_of_settings(lambda: _command(given).experiment)}
+
+
+def names_of_settings(make_experiment: Callable[[], Experiment]) -> set[str]:
+    """Return the names of the settings of an experiment; of the default one, if the experiment is refused."""
+    try:
+        return {*make_experiment().flat()}
+    except ValueError:
+        return {*Experiment().flat()}
 
 
 def read_experiment(presets: Sequence[str], settings: Mapping[str, Any]) -> tuple[Experiment, str]:
@@ -166,11 +182,18 @@ def _show_help(experiment: Experiment, *, is_whole: bool) -> None:
     )
     description = (
         "Train an agent by Trust Region Policy Optimization, or by one of the algorithms that came before or after.\n\n"
-        f"{which} The defaults come from the preset that names --env, or from --preset. Bundled presets: "
-        f"{', '.join(bundled_presets())}; --preset {NO_PRESET} uses none. Options override presets."
+        f"{which} {whose_defaults(experiment, is_whole=is_whole)} They come from the preset that names --env, or from "
+        f"--preset. Bundled presets: {', '.join(bundled_presets())}; --preset {NO_PRESET} uses none. Options override "
+        "presets."
     )
     settings = groups_of(experiment, "settings") if is_whole else {"settings": common_options(experiment, COMMON)}
-    show_help("train", description, {**settings, **own})
+    show_help("train", description, {**settings, **own}, has_more=True)
+
+
+def whose_defaults(experiment: Experiment, *, is_whole: bool) -> str:
+    """Return a sentence of the help that names the environment whose defaults the help shows."""
+    again = HELP_ALL if is_whole else "--help"
+    return f"The defaults shown are those of {experiment.env}; --env ENV {again} shows those of ENV."
 
 
 def _say_how_to_resume(run: Run) -> None:

@@ -6,15 +6,16 @@ import dataclasses
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tf_trpo.cli.compiled import reuse_compiled_programs
-from tf_trpo.cli.parsing import HELP, HELP_ALL, OptionParser, Repeated, make, options_of, show_help
+from tf_trpo.cli.parsing import HELP, HELP_ALL, OptionParser, Repeated, groups_of, make, options_of, show_help
 from tf_trpo.cli.startup import start_keras
-from tf_trpo.cli.train import BY_SIGNAL, common_options, read_experiment
+from tf_trpo.cli.train import BY_SIGNAL, common_options, names_of_settings, read_experiment, whose_defaults
 from tf_trpo.experiment import Experiment
+from tf_trpo.experiment.conversion import leaves
 from tf_trpo.experiment.environment_id import check_imports, flag_for
 from tf_trpo.experiment.options import option_name
 from tf_trpo.experiment.run_folder import folder_name
@@ -36,6 +37,8 @@ REFUSED = {
     ),
 }
 """Settings of `train` that a search sets itself, and why they cannot be given."""
+WORDS = {"seed": "Seed of the search: of its sampler and, derived from it, of its trainings."}
+"""Descriptions of settings that mean something else in a search."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +54,12 @@ class TuneOptions:
     `num_steps: [128, 256]`; by default the step's size and damping, gamma, gae_lambda, num_steps, the fit of the value
     function, initial_std, except those that are given as options."""
     seeds: int = Tuning.seeds
-    """Trainings per trial, each with its own seed; the value of the trial is their mean."""
+    """Trainings per trial, each with its own seed; a trial's value is the mean of their returns."""
     evaluations: int = Tuning.evaluations
     """Evaluations during each training, at which trials are compared."""
     prune: bool = Tuning.prune
-    """Stop a trial early if its best evaluation so far is worse than the median of the others at the present one."""
+    """Stop a trial early if its best evaluation so far is worse than the median of the other trials at the same
+    evaluation."""
     check_seeds: int = Tuning.check_seeds
     """Number of fresh seeds on which the best and the default settings are compared at the end; 0 for no check."""
     jobs: int = Tuning.jobs
@@ -71,10 +75,10 @@ class TuneOptions:
 
 def main(argv: Sequence[str]) -> None:
     """Search or continue a search, check the best settings, and print the result."""
-    options, tuning, source = read_command([each for each in argv if each not in {*HELP, HELP_ALL}])
+    options, tuning, source = read_command([each for each in argv if each not in HELP])
     experiment = tuning.experiment
-    if {*HELP, HELP_ALL} & set(argv):
-        _show_help(experiment)
+    if HELP & set(argv):
+        _show_help(experiment, is_whole=HELP_ALL in argv)
     making = experiment.environment
     check_imports(experiment.env, making.wrapper, making.costs, allow_import=options.allow_import)
     # Imported before TensorFlow, so that a user without Optuna gets the error at once.
@@ -101,7 +105,16 @@ def read_command(argv: Sequence[str]) -> tuple[TuneOptions, Tuning, str]:
     Raises:
       ValueError: an option, a preset or the search space cannot be read, or a setting cannot have its value.
     """
-    given = OptionParser("tune", TuneOptions, Experiment).read(argv)
+    return _command(OptionParser("tune", TuneOptions, Experiment).read(argv, _suggested))
+
+
+def _suggested(given: Mapping[str, Any]) -> set[str]:
+    """Return the names of the options that can be given with others."""
+    settings = names_of_settings(lambda: _command(given)[1].experiment)
+    return {*leaves(TuneOptions), *settings} - REFUSED.keys()
+
+
+def _command(given: Mapping[str, Any]) -> tuple[TuneOptions, Tuning, str]:
     options = make(TuneOptions, given)
     for name, reason in REFUSED.items():
         if name in given:
@@ -116,16 +129,25 @@ def read_command(argv: Sequence[str]) -> tuple[TuneOptions, Tuning, str]:
     return options, Tuning(**made, **{name: getattr(options, name) for name in names}), source
 
 
-def _show_help(experiment: Experiment) -> None:
+def _show_help(experiment: Experiment, *, is_whole: bool) -> None:
+    which = "All of them follow" if is_whole else f"{HELP_ALL} shows all of them"
     description = (
         "Search for settings with a larger return after the same number of steps, by Optuna (extra tune), and compare "
-        f"the best with the default settings on seeds that the search has not seen.\n\nThe settings that train "
-        f"{HELP_ALL} shows are options too, and the same for all trials; only {', '.join(map(option_name, REFUSED))} "
-        "are refused, since a search sets them itself. The defaults are those of train. The same command continues a "
-        "search that was stopped or killed."
+        "the best with the default settings on seeds that the search has not seen.\n\nThe settings of train are "
+        f"options too, and the same for all trials. {which}; only {', '.join(map(option_name, REFUSED))} are refused, "
+        f"since a search sets them itself. {whose_defaults(experiment, is_whole=is_whole)} The same command continues "
+        "a search that was stopped or killed."
     )
-    common = common_options(experiment, [(name,) for name in COMMON])
-    show_help("tune", description, {"options of the search": options_of(TuneOptions), "settings": common})
+    common = {"settings": common_options(experiment, [(name,) for name in COMMON])}
+    groups = {
+        title: {
+            name: option._replace(words=WORDS.get(name, option.words))
+            for name, option in group.items()
+            if name not in REFUSED
+        }
+        for title, group in (groups_of(experiment, "settings") if is_whole else common).items()
+    }
+    show_help("tune", description, {"options of the search": options_of(TuneOptions), **groups}, has_more=True)
 
 
 def _say(result: TuningResult) -> None:

@@ -15,8 +15,10 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from tf_trpo.experiment.options import option_name
 from tf_trpo.optimizers import ALGORITHMS, AdaptiveRadius
-from tf_trpo.ranges import described, nearest
+from tf_trpo.ranges import described
+from tf_trpo.suggestions import nearest, same_meaning
 
 Flat = dict[str, Any]
 T = TypeVar("T")
@@ -86,7 +88,7 @@ def changed(settings: T, changes: Mapping[str, Any], sources: Mapping[str, str] 
     unknown = [str(name) for name in left if name not in known]
     if unknown:
         where = sources.get(unknown[0], "")
-        raise ValueError(f"{where}unknown settings: {unknown_names(unknown, known)}")
+        raise ValueError(f"{where}unknown settings: {unknown_names(unknown, flat(made))}")
     for name in left:
         raise ValueError(f"{sources.get(name, '')}{_why_not(name, flat(made))}")
     return made
@@ -114,7 +116,7 @@ def convert(value: object, hint: Any, name: str) -> Any:
 
 
 def unknown_names(unknown: Sequence[str], known: Collection[str]) -> str:
-    """Return the part of a message that lists unknown names, and suggests a setting for the first of them."""
+    """Return the part of a message that lists unknown names, and suggests a known one for the first of them."""
     near = nearest(unknown[0], known)
     hint = "" if near is None else f"there is {near}, and "
     return f"{', '.join(unknown)}; {hint}train --help-all shows all"
@@ -167,5 +169,7 @@ def _why_not(name: str, chosen: Flat) -> str:
             kind = "" if field == "algorithm" else f"{field} "
             *others, last = owners
             named = f"{', '.join(others)} and {last}" if others else last
-            return f"{name} is a setting of {kind}{named}, and does nothing in {kind}{chosen.get(field)}"
+            same = same_meaning(name, chosen)
+            hint = f"; the nearest is {same} ({option_name(same)})" if same else ""
+            return f"{name} is a setting of {kind}{named}, and does nothing in {kind}{chosen.get(field)}{hint}"
     raise AssertionError(f"{name} was not taken")

@@ -52,7 +52,7 @@ class Experiment:
     result of a run.
 
         experiment = tf_trpo.Experiment.from_preset("Humanoid-v5", total_steps=200_000, seed=0)
-        experiment.replace(max_kl=0.02, algorithm="kl-penalty")
+        other = experiment.replace(algorithm="kl-penalty", target_kl=0.02)
         experiment.train("runs/humanoid")
         tf_trpo.Experiment.from_run("runs/humanoid")  # the same value again
 

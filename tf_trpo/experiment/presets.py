@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from tf_trpo.experiment.conversion import Flat, foreign, unknown_names
 from tf_trpo.files import parsed_yaml, read_small
-from tf_trpo.ranges import nearest_hint
+from tf_trpo.suggestions import nearest_hint
 
 _BUNDLED = resources.files("tf_trpo.experiment") / "presets"
 _ENVIRONMENTS = "environments"

@@ -89,8 +89,8 @@ class RolloutSettings:
     num_steps: int = 2048
     """Rows of a rollout: steps of each environment in an iteration."""
     backend: Literal["sync", "async", "envpool", "vector"] = "sync"
-    """sync: step in this process; async: in a process each (not with TensorFlow); envpool: by EnvPool, an extra;
-    vector: all together, by the environment's vector entry point."""
+    """sync: step in this process; async: one process for each environment, which must not use TensorFlow; envpool: by
+    EnvPool, an extra; vector: all together, by the environment's vector entry point."""
     env_timeout: float = 300.0
     """Seconds that a step of all environments may take with the backend async."""
     shards: int | None = None

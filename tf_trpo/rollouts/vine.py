@@ -33,8 +33,8 @@ class VineSettings:
     vine_states: int = 0
     """Number of states in which branches begin, for each environment and rollout, at most num_steps. 0: no branches."""
     vine_actions: int | None = None
-    """Number of actions, drawn from the policy, to try in each of these states, >= 2. None: in a discrete space of at
-    most 18 actions, try each action and weight it by its probability; otherwise 4."""
+    """Number of actions, drawn from the policy, to try in each of the vine_states states, >= 2. None: in a discrete
+    space of at most 18 actions, try each action and weight it by its probability; otherwise 4."""
     vine_steps: int | None = None
     """Largest number of steps of a branch, including the first action, >= 1. The value function estimates the return
     after the last step. None: 8."""

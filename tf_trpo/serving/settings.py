@@ -33,7 +33,8 @@ class ServerSettings:
     max_connections: int = 2048
     """Maximum number of connections (fewer if the limit of open files is lower); requests on others get status 503."""
     timeout: float = 30.0
-    """Seconds for each of these: receiving a request's body, computing and (on Linux) sending its answer, a stop."""
+    """Seconds allowed for each of these: to receive a request's body, to compute its answer, to send the answer (on
+    Linux), and to stop."""
     batching: bool = True
     """Answer all waiting requests by one call of the model."""
     poll_seconds: float = 1.0

@@ -29,7 +29,7 @@ class UpdateSettings:
     """Shift and scale advantages to mean 0 and standard deviation 1 over the batch."""
     advantage_clip: float | None = None
     """Clip the policy's advantages at this many standard deviations from their mean over the batch, > 0; None: never.
-    Value targets are not clipped. The epsilon of the lower bound is the largest advantage after clipping."""
+    Value targets are not clipped. In the logged lower bound, epsilon is the largest advantage after clipping."""
     normalize_rewards: bool = True
     """Divide rewards by the running standard deviation of the discounted return."""
     value_target: ValueTarget = "lambda-return"

@@ -152,7 +152,7 @@ def check_space(space: SearchSpace, experiment: Experiment) -> None:
     known = leaves(Experiment)
     for name, values in space.items():
         if name not in known:
-            raise ValueError(f"the search space has unknown settings: {unknown_names([name], known)}")
+            raise ValueError(f"the search space has unknown settings: {unknown_names([name], experiment.flat())}")
         if name in NOT_SEARCHED:
             raise ValueError(f"{name} cannot be searched: it decides what the returns mean, or changes none")
         if isinstance(values, Range) and not is_number(name):

@@ -82,8 +82,8 @@ class Tuning:
     fixed_settings: tuple[str, ...] = ()
     """Settings that are not searched unless `space` names them: all trials have the experiment's values."""
     seeds: int = 1
-    """Trainings per trial, each with its own seed; the value of the trial is their mean. All trials use the same
-    seeds."""
+    """Trainings per trial, each with its own seed; a trial's value is the mean of their returns. All trials use the
+    same seeds."""
     evaluations: int = 5
     """Evaluations during each training, the last at its end. At these, trials are compared and may be stopped early."""
     prune: bool = True
@@ -101,7 +101,7 @@ class Tuning:
         known = leaves(Experiment)
         unknown = [name for name in self.fixed_settings if name not in known]
         if unknown:
-            raise ValueError(f"fixed_settings has unknown settings: {unknown_names(unknown, known)}")
+            raise ValueError(f"fixed_settings has unknown settings: {unknown_names(unknown, self.experiment.flat())}")
         if self.space is not None:
             check_space(self.space, self.experiment)
 
