@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
+import functools
 import inspect
 import itertools
 import re
@@ -211,10 +212,17 @@ def descriptions(settings: type) -> dict[str, str]:
     """Return the docstrings of the fields of a settings class, by the names of the fields."""
     found: dict[str, str] = {}
     for each in reversed(settings.__mro__[:-1]):
-        [definition] = ast.parse(textwrap.dedent(inspect.getsource(each))).body
-        assert isinstance(definition, ast.ClassDef)
-        found |= {ast.unparse(field.target): text for field, text in documented_fields(definition)}
+        found |= _own_descriptions(each)
     return found
+
+
+def _read_descriptions(settings: type) -> dict[str, str]:
+    [definition] = ast.parse(textwrap.dedent(inspect.getsource(settings))).body
+    assert isinstance(definition, ast.ClassDef)
+    return {ast.unparse(field.target): text for field, text in documented_fields(definition)}
+
+
+_own_descriptions: Callable[[type], Mapping[str, str]] = functools.cache(_read_descriptions)
 
 
 def documented_fields(definition: ast.ClassDef) -> Iterator[tuple[ast.AnnAssign, str]]:
