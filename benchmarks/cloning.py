@@ -17,7 +17,7 @@ from tf_trpo import TRPO, Experiment
 from tf_trpo.callbacks import Evaluate
 from tf_trpo.demonstrations import Demonstrations, record
 
-Start = Literal["clone", "nothing"]
+Start = Literal["clone", "clone-with-learned-std", "nothing"]
 FIRST_UPDATES = 5
 """Number of updates that could lose a clone; the policy is evaluated after each of them."""
 
@@ -36,7 +36,8 @@ class Cloning(Tables):
     shown: int = 10
     """Number of recorded episodes."""
     starts: tuple[Start, ...] = ("clone", "nothing")
-    """Agents to train: clones of the model, or new agents."""
+    """Agents to train: clones of the model, clones whose standard deviation is learned even if the preset has a
+    schedule, or new agents."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of the trainings."""
     total_steps: int = 1_000_000
@@ -65,9 +66,11 @@ class Cloning(Tables):
 
     def _train(self, env: str, start: Start, seed: int, demonstrations: Demonstrations, target: float) -> Row:
         experiment = Experiment.from_preset(env, seed=seed)
+        if start == "clone-with-learned-std":
+            experiment = experiment.replace(final_std=None)
         rollouts, making = experiment.rollouts, experiment.environment.arguments()
         agent = experiment.make_agent()
-        if start == "clone":
+        if start != "nothing":
             agent.clone(demonstrations, seed=seed, verbose=0)
         evaluating = {"episodes": self.episodes, "seed": 2_000_000, **making}
         watching = Watched(agent, env, self.every, **evaluating)
