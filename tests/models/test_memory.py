@@ -302,6 +302,24 @@ ODD |= {
     f"computes in {dtype}": (keras.layers.GRUCell(4, dtype=dtype), f"must compute in float32, not in {found}")
     for dtype, found in {"mixed_float16": "float16", "float64": "float64", "bfloat16": "bfloat16"}.items()
 }
+PARTS = ("kernel", "recurrent", "bias")
+IGNORED = {
+    **{f"{part}_regularizer": ({f"{part}_regularizer": "l2"}, "L2", "cell.*/") for part in PARTS},
+    **{f"{part}_constraint": ({f"{part}_constraint": "max_norm"}, "MaxNorm", "cell.*/") for part in PARTS},
+    "activity_regularizer": ({"activity_regularizer": "l1"}, "L1", "cell"),
+}
+
+
+@pytest.mark.parametrize("name", IGNORED)
+@pytest.mark.parametrize("kind", [keras.layers.GRUCell, keras.layers.LSTMCell], ids=["gru", "lstm"])
+def test_a_cell_whose_regularizer_or_constraint_training_would_ignore_is_refused(kind, name):
+    settings, found, where = IGNORED[name]
+    message = rf"^the cell of a memory must have no {found}, which training would ignore: \S*{where}\S* has one$"
+    for cell in (kind(3, **settings), keras.layers.StackedRNNCells([keras.layers.GRUCell(3), kind(2, **settings)])):
+        with pytest.raises(ValueError, match=message):
+            Memory(cell, F)
+        with pytest.raises(ValueError, match=message):
+            Memory(like(cell, 0), F)
 
 
 @pytest.mark.parametrize("name", ODD)

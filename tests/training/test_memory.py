@@ -79,7 +79,7 @@ def collect(agent, source, number=0):
 
 
 def resets_and_pauses(rollouts):
-    """For each row of consecutive rollouts, whether it is the reset after an episode's end, and whether it is a pause."""
+    """For each row of consecutive rollouts, whether it is the reset after an episode's end, or a pause."""
     ended, valid = (
         np.concatenate(rows)
         for rows in zip(*((each.terminated | each.truncated, each.valid) for each in rollouts), strict=True)

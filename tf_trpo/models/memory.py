@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models.networks import layer_seeds
-from tf_trpo.models.structure import layers_of
+from tf_trpo.models.structure import layers_of, regularized
 from tf_trpo.numerics import Recurrence, merged
 
 MemoryKind = Literal["gru", "lstm"]
@@ -20,8 +20,7 @@ States: TypeAlias = "tuple[Any, ...]"
 DEFAULT_UNITS, DEFAULT_SPAN = 64, 2.0
 _SHORTEST = 1.1
 """Initial time constant of the fastest unit, in rows."""
-_ROWS = 3
-_MOST_SEEDS = 1000
+_ROWS, _MOST_SEEDS = 3, 1000
 
 
 class Segments(NamedTuple):
@@ -62,8 +61,9 @@ class Memory(keras.layers.Layer):
 
     Raises:
       TypeError: the cell is not a Keras cell.
-      ValueError: the cell computes in another dtype, mixes rows, is random or counts its calls, or its initial states
-        are trainable; or its outputs or states have a wrong shape or dtype, or are not finite.
+      ValueError: the cell computes in another dtype, has a regularizer or a constraint, mixes rows, is random or counts
+        its calls, or its initial states are trainable; or its outputs or states have a wrong shape or dtype, or are not
+        finite.
     """
 
     def __init__(self, cell: keras.layers.Layer, num_features: int, **kwargs: Any) -> None:
@@ -72,10 +72,10 @@ class Memory(keras.layers.Layer):
         self.cell = cell
         self.num_features = num_features
         # Building fails in some other dtypes, and may add weights in others.
-        self._check_precision()
+        self._check_settings()
         if not cell.built:
             cell.build((None, num_features))
-            self._check_precision()
+            self._check_settings()
         self._structure = _first_states(cell, 1)
         self.num_outputs = self._tried()
         self.trace_again()
@@ -85,10 +85,12 @@ class Memory(keras.layers.Layer):
         """Discard the traced functions; needed if the cell may compute something else now."""
         self._recurrence = Recurrence(self._row, self.num_outputs)
 
-    def _check_precision(self) -> None:
+    def _check_settings(self) -> None:
         found = {layer.compute_dtype for layer in layers_of(self.cell)} | {each.dtype for each in self._variables}
         for other in found - {self.compute_dtype}:
             raise ValueError(f"the cell of a memory must compute in {self.compute_dtype}, not in {other}")
+        for name, kind in regularized(self.cell).items():
+            raise ValueError(f"the cell of a memory must have no {kind}, which training would ignore: {name} has one")
 
     def _tried(self) -> int:
         """Check the cell in two steps of a few rows, and return the number of its outputs."""
