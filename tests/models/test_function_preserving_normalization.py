@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tf_trpo.distributions import Categorical
 from tf_trpo.estimation import Moments
 from tf_trpo.models import Encoder, Policy, RunningNormalization, mlp
-from tf_trpo.models.memory import make_cell
+from tf_trpo.models.cells import make_cell
 
 
 def moments(samples):

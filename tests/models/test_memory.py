@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from tf_trpo.distributions import Gaussian
 from tf_trpo.models import Encoder, Policy, ValueFunction, mlp
-from tf_trpo.models.memory import Memory, Segments, _first_states, like, make_cell
+from tf_trpo.models.cells import initial_span, like, make_cell
+from tf_trpo.models.memory import Memory, Segments, _first_states
 from tf_trpo.numerics import (
     differentiable_twice,
     double_backprop_fisher_vector_product,
@@ -192,6 +193,17 @@ def test_units_have_initial_time_constants_up_to_the_span(kind, span):
         cell.recurrent_kernel.assign(tf.zeros_like(cell.recurrent_kernel))
         _, (kept,) = memory.step(tf.zeros([1, F]), states)
     np.testing.assert_allclose(1.0 / (1.0 - kept[0]), np.linspace(span, 1.1, 5), rtol=1e-4)
+
+
+def test_the_span_of_a_cell_is_known_after_training_and_of_no_other_cell():
+    for kind, span, units in (("gru", 2.0, 1), ("gru", 128.0, 5), ("lstm", 60.0, 5), ("lstm", 2.0, 1)):
+        cell = like(make_cell(kind, units, 0, span=span), 1)
+        cell.build((None, F))
+        cell.bias.assign(tf.zeros_like(cell.bias))
+        assert initial_span(cell) == pytest.approx(span)
+    others = [keras.layers.GRUCell(3), keras.layers.GRUCell(3, use_bias=False), keras.layers.SimpleRNNCell(3), Cell()]
+    others += [keras.layers.LSTMCell(3, bias_initializer=keras.initializers.Constant(2.0)), cells()["own, stacked"]]
+    assert list(map(initial_span, others)) == [None] * 6
 
 
 def test_models_with_a_memory_are_saved_and_loaded(policy, tmp_path):

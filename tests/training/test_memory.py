@@ -1,5 +1,7 @@
 """Agents with a memory: rollouts, samples and values against steps one after the other; limits; learning."""
 
+import re
+
 import gymnasium as gym
 import keras
 import numpy as np
@@ -423,6 +425,17 @@ def test_by_default_segments_are_as_short_as_they_can_be_from_64_rows_on(num_ste
     assert settings.segment_length_for(num_steps) == length
     agent = make_agent(segment_length=None)
     assert agent.learner.orders(num_steps, 3, np.random.default_rng(0)).shape == (1, 3 * num_steps // length)
+
+
+@pytest.mark.parametrize(("num_steps", "near"), [(257, 256), (2053, 2052), (2029, 2028), (2**31 - 1, 2**31 - 2)])
+def test_a_number_of_steps_that_only_long_segments_divide_needs_a_segment_length(num_steps, near):
+    message = (
+        f"num_steps must be a multiple of a number in [64, 256], such as {near}, if segment_length is not given, got "
+    )
+    with pytest.raises(ValueError, match=re.escape(message + str(num_steps))):
+        UpdateSettings().segment_length_for(num_steps)
+    assert 64 <= UpdateSettings().segment_length_for(near) <= 256
+    assert UpdateSettings(segment_length=num_steps).segment_length_for(num_steps) == num_steps
 
 
 def test_predict_goes_on_with_the_state_it_gives():
