@@ -13,6 +13,7 @@ from tf_trpo.cli import main
 from tf_trpo.environments import FrameStack
 from tf_trpo.environments.episodes import episode_seed
 from tf_trpo.models import PolicySettings
+from tf_trpo.rollouts.seeds import Stream, environment_seeds
 
 NAME, EPISODES = "CartPole-v1", 3
 SETTINGS = {"episodes": EPISODES, "seed": 3}
@@ -28,12 +29,12 @@ def agent():
     return agent
 
 
-def by_hand(agent, *, forgets):
-    """Lengths of the same episodes with the agent; `forgets` resets its memory at every step."""
+def by_hand(agent, seeds, environment, *, forgets):
+    """Lengths of the episodes with these seeds; with `forgets`, each step begins with an empty memory."""
     lengths = []
-    with FrameStack(gym.make(NAME), 2) as environment:
-        for episode in range(EPISODES):
-            observation, _ = environment.reset(seed=episode_seed(SETTINGS["seed"], episode))
+    with environment:
+        for seed in seeds:
+            observation, _ = environment.reset(seed=seed)
             state, ended, length = None, False, 0
             while not ended:
                 action, state = agent.predict(observation, None if forgets else state)
@@ -50,17 +51,27 @@ def test_a_run_with_a_memory_is_trained_resumed_evaluated_and_played(small, tmp_
     main(["train", "--resume", "run", "--total-steps", "128", "--quiet"])
     settings = Experiment.from_run("run")
     assert (settings.policy.memory, settings.update.segment_length, settings.update.burn_in) == ("lstm", 16, 4)
-    for command in (["evaluate", "run", "--episodes", "2"], ["play", "run/saved_model"]):
+    agent = tf_trpo.load("run/agent.keras")
+    of_environments = environment_seeds(0, Stream.EVALUATION_ENVIRONMENTS, EPISODES)
+    for command, seeds in (
+        (["evaluate", "run"], [episode_seed(seed, 0) for seed in of_environments]),
+        (["play", "run/saved_model"], [episode_seed(0, episode) for episode in range(EPISODES)]),
+    ):
         capsys.readouterr()
-        main([*command, "--json"])
-        assert json.loads(capsys.readouterr().out)["mean_return"] > 5
+        main([*command, "--episodes", str(EPISODES), "--json"])
+        found = json.loads(capsys.readouterr().out)["mean_return"]
+        assert found == np.mean(by_hand(agent, seeds, gym.make(NAME), forgets=False))
+        assert found != np.mean(by_hand(agent, seeds, gym.make(NAME), forgets=True)), "the memory makes a difference"
 
 
 def test_the_episodes_are_those_of_the_agent(agent, tmp_path, capsys, start_server):
     folder = tmp_path / NAME
     agent.export(folder, environment=NAME, environment_arguments={"wrappers": [WRAPPER]})
-    expected = by_hand(agent, forgets=False)
-    assert expected != by_hand(agent, forgets=True), "the memory makes a difference"
+    seeds = [episode_seed(SETTINGS["seed"], episode) for episode in range(EPISODES)]
+    expected, forgotten = (
+        by_hand(agent, seeds, FrameStack(gym.make(NAME), 2), forgets=forgets) for forgets in (False, True)
+    )
+    assert expected != forgotten, "the memory makes a difference"
     server = start_server(folder)
     options = ["--json", *np.ravel([[f"--{name}", str(value)] for name, value in SETTINGS.items()])]
     url = f"http://127.0.0.1:{server.port}{server.path}"
