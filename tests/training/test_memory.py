@@ -417,6 +417,51 @@ def test_units_can_be_given_next_to_a_memory():
         assert [part.shape.as_list() for part in agent.policy.initial_states(2)] == [[2, 3]]
 
 
+class Kept(Cue):
+    """Keeps the observations and actions of all episodes."""
+
+    def __init__(self):
+        super().__init__()
+        self.episodes = []
+
+    def reset(self, **given):
+        observation, info = super().reset(**given)
+        self.episodes.append([])
+        self.seen = observation
+        return observation, info
+
+    def step(self, action):
+        self.episodes[-1].append((self.seen, int(action)))
+        self.seen, *others = super().step(action)
+        return self.seen, *others
+
+
+@pytest.mark.parametrize("memory", ["gru", "lstm"])
+def test_evaluated_and_predicted_is_the_average_with_a_memory_of_its_own(memory):
+    agent = make_agent(memory=memory, ema_momentum=0.5)
+    average = agent.policy.__class__.from_config(agent.policy.get_config())
+    average.set_weights(agent.policy.get_weights())
+    average.assign_flat_weights(np.random.default_rng(1).normal(size=agent.average.theta.shape))
+    agent.average.theta.assign(average.flat_weights)
+    agent.average.updates.assign(1)
+    made = []
+    agent.evaluate(lambda: made.append(Kept()) or made[-1], 20, num_envs=1)
+    episodes = [episode for environment in made for episode in environment.episodes if episode]
+    assert len(episodes) >= 20
+    differs = []
+    for episode in episodes:
+        state, states, others = None, average.initial_states(1), agent.policy.initial_states(1)
+        for seen, taken in episode:
+            parameters, states = average.step(tf.constant(seen[None]), states)
+            of_policy, others = agent.policy.step(tf.constant(seen[None]), others)
+            action, state = agent.predict(seen, state)
+            assert action == taken == average.actions(parameters)[0]
+            for found, part in zip(state, states, strict=True):
+                np.testing.assert_allclose(found, part[0], rtol=1e-5, atol=1e-6)
+            differs.append(taken != agent.policy.actions(of_policy)[0])
+    assert np.any(differs)
+
+
 @pytest.mark.parametrize(
     ("num_steps", "length"), [(1, 1), (40, 40), (64, 64), (100, 100), (101, 101), (130, 65), (2047, 89), (2048, 64)]
 )
