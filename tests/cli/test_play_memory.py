@@ -1,6 +1,8 @@
 """`play` with a model with a memory: each episode begins with the initial state, locally and on a server."""
 
 import json
+import shutil
+import time
 
 import gymnasium as gym
 import numpy as np
@@ -14,6 +16,7 @@ from tf_trpo.environments import FrameStack
 from tf_trpo.environments.episodes import episode_seed
 from tf_trpo.models import PolicySettings
 from tf_trpo.rollouts.seeds import Stream, environment_seeds
+from tf_trpo.serving.remote_policy import RemotePolicy, VersionReplacedError
 
 NAME, EPISODES = "CartPole-v1", 3
 SETTINGS = {"episodes": EPISODES, "seed": 3}
@@ -78,3 +81,57 @@ def test_the_episodes_are_those_of_the_agent(agent, tmp_path, capsys, start_serv
     for arguments in ([str(folder)], [url, "--env", NAME, "--wrapper", WRAPPER]):
         main(["play", *arguments, *options])
         assert json.loads(capsys.readouterr().out)["lengths"] == expected
+
+
+def remote(server, **options):
+    """Arguments of `play` with a server."""
+    given = {"env": NAME, "wrapper": WRAPPER, **SETTINGS, **options}
+    settings = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    return ["play", f"http://127.0.0.1:{server.port}{server.path}", *settings, "--json"]
+
+
+def test_an_episode_begins_again_if_the_server_replaces_the_version(agent, tmp_path, monkeypatch, capsys, start_server):
+    seeds = [episode_seed(SETTINGS["seed"], episode) for episode in range(EPISODES)]
+    other = tf_trpo.TRPO.for_env(NAME, policy=PolicySettings((8,), memory_units=4, memory="lstm"), wrappers=[WRAPPER])
+    other.policy.assign_flat_weights(tf.random.stateless_normal(other.policy.flat_weights.shape, (0, 8)))
+    by_old, by_new = (by_hand(each, seeds, FrameStack(gym.make(NAME), 2), forgets=False) for each in (agent, other))
+    assert by_old[1] > 3
+    assert by_old[1:] != by_new[1:]
+    other.export(tmp_path / "new")
+    agent.export(tmp_path / NAME)
+    server, answered, act = start_server(tmp_path / NAME), [], RemotePolicy.act
+
+    def replaced(self, observations, seed=None):
+        if len(answered) == by_old[0] + 3:
+            # In the second episode.
+            shutil.move(tmp_path / "new" / "1", tmp_path / NAME / "2")
+            deadline = time.monotonic() + 60
+            while server.get()[1]["model_version_status"][-1]["state"] != "END":
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        answered.append(None)
+        return act(self, observations, seed)
+
+    monkeypatch.setattr(RemotePolicy, "act", replaced)
+    main(remote(server))
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["lengths"] == [by_old[0], *by_new[1:]]
+    [line] = captured.err.splitlines()
+    assert line.startswith("episode 2 begins again with a new version of the model: ")
+
+
+def test_an_episode_whose_version_is_always_replaced_ends_with_the_error(
+    agent, tmp_path, monkeypatch, refused, start_server
+):
+    agent.export(tmp_path / NAME)
+    server, begun = start_server(tmp_path / NAME), []
+
+    def act(self, observations, seed=None):
+        begun.append(observations)
+        raise VersionReplacedError("version 1 is gone")
+
+    monkeypatch.setattr(RemotePolicy, "act", act)
+    assert refused(*remote(server), progress_lines=4) == "error: version 1 is gone"
+    assert len(begun) == 5
+    for observation in begun:
+        np.testing.assert_array_equal(observation, begun[0])
