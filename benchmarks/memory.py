@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from benchmarks import workloads
 from benchmarks.timing import Measurement, Row, Table, in_turns, seconds
 from benchmarks.workloads import Job
-from tf_trpo.models.memory import MemoryKind
+from tf_trpo.models.cells import MemoryKind
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ import tf_trpo
 from benchmarks.timing import seconds
 from tf_trpo.environments import VectorBackend, make_vector_environment
 from tf_trpo.estimation import Batch, normalize_advantages
-from tf_trpo.models.memory import MemoryKind
+from tf_trpo.models.cells import MemoryKind
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import NaturalDirection, Outcome, TrustRegion
 from tf_trpo.rollouts import EpisodeTracker, LocalSource, Rollout, make_actor

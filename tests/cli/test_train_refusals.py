@@ -156,6 +156,7 @@ REFUSED = {
     # What a memory excludes, also if a preset sets it.
     "--env Acrobot-v1 --memory gru": "memory and mirror exclude each other, since an observation and its image would n",
     "--memory gru --num-steps 128 --segment-length 48": "num_steps must be a multiple of segment_length, 48, got 128",
+    "--memory gru --num-steps 257": "num_steps must be a multiple of a number in [64, 256], such as 256, if segment_",
     # What the environment does not have.
     "--final-std 0.1": "final_std",
     "--clipped-likelihood": "clipped_likelihood",

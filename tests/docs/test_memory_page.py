@@ -1,9 +1,12 @@
 """The page about memory: its examples run, and its endpoints are those of a model."""
 
+import json
 import re
 from pathlib import Path
 
+import gymnasium as gym
 import keras
+import numpy as np
 
 import tf_trpo
 from tf_trpo.models import PolicySettings
@@ -32,3 +35,30 @@ def test_the_endpoints_on_the_page_are_those_of_a_model(tmp_path):
     for name, (inputs, outputs) in rows.items():
         assert inputs == set(found[name].inputs)
         assert outputs == set(found[name].outputs)
+
+
+class Two(gym.Env):
+    """Two observed numbers and two actions."""
+
+    observation_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+
+def test_a_server_answers_the_requests_on_the_page(start_server, tmp_path):
+    agent = tf_trpo.TRPO.for_env(Two, policy=PolicySettings((4,)), memory=keras.layers.GRUCell(4), seed=0)
+    kernel = agent.policy.encoder.output_layer.kernel
+    kernel.assign(np.random.default_rng(0).normal(size=kernel.shape))
+    agent.export(tmp_path / "remembers")
+    server = start_server(tmp_path / "remembers")
+    assert f"http://127.0.0.1:8501{server.path}" in PAGE
+    first, act = (json.loads(body) for body in re.findall(r"^    curl -s \$model:predict -d '(.+)'$", PAGE, re.M))
+    zeros = [0.0] * 4
+    assert server.post(first) == (200, {"predictions": [{"state": zeros, "value_state": zeros}]})
+    [given] = act["instances"]
+    assert given["state"] == zeros
+    action, state = agent.predict(np.float32(given["observations"]))
+    status, answer = server.post(act)
+    [found] = answer["predictions"]
+    assert (status, found["actions"]) == (200, action)
+    np.testing.assert_allclose(found["state"], state[0], rtol=1e-4, atol=1e-5)
+    assert np.abs(state[0]).min() > 1e-4

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tf_trpo.distributions import Categorical
 from tf_trpo.estimation import Moments
 from tf_trpo.models import Encoder, Policy, RunningNormalization, mlp
-from tf_trpo.models.memory import make_cell
+from tf_trpo.models.cells import make_cell
 
 
 def moments(samples):
@@ -221,9 +221,13 @@ def test_a_dense_layer_absorbs_the_change_by_the_documented_formula():
 
 
 @pytest.mark.parametrize("function_preserving", [True, False])
-def test_absorbed_at_gives_the_weights_that_a_second_policy_would_get(function_preserving):
-    rng, network = np.random.default_rng(0), mlp((3,), (8,), seed=0)
-    policy = policy_of(network, function_preserving=function_preserving)
+@pytest.mark.parametrize(("sizes", "kind"), [((8,), None), ((8,), "gru"), ((), "gru"), ((), "lstm")], ids=str)
+def test_absorbed_at_gives_the_weights_that_a_second_policy_would_get(sizes, kind, function_preserving):
+    """If there are no hidden layers, it is the memory's cell that absorbs."""
+    rng, network = np.random.default_rng(0), mlp((3,), sizes, seed=0)
+    cell = None if kind is None else make_cell(kind, 4, 0)
+    policy = policy_of(network, cell=cell, function_preserving=function_preserving)
+    assert (policy.encoder.absorbing_layer() is cell) == (sizes == ())
     take_in(policy, moments(samples_of(rng, 50, 3)))
     second = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(policy))
     assert second.encoder.function_preserving is function_preserving

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from tf_trpo.distributions import Gaussian
 from tf_trpo.models import Encoder, Policy, ValueFunction, mlp
-from tf_trpo.models.memory import Memory, Segments, _first_states, like, make_cell
+from tf_trpo.models.cells import initial_span, like, make_cell
+from tf_trpo.models.memory import Memory, Segments, _first_states
 from tf_trpo.numerics import (
     differentiable_twice,
     double_backprop_fisher_vector_product,
@@ -194,6 +195,17 @@ def test_units_have_initial_time_constants_up_to_the_span(kind, span):
     np.testing.assert_allclose(1.0 / (1.0 - kept[0]), np.linspace(span, 1.1, 5), rtol=1e-4)
 
 
+def test_the_span_of_a_cell_is_known_after_training_and_of_no_other_cell():
+    for kind, span, units in (("gru", 2.0, 1), ("gru", 128.0, 5), ("lstm", 60.0, 5), ("lstm", 2.0, 1)):
+        cell = like(make_cell(kind, units, 0, span=span), 1)
+        cell.build((None, F))
+        cell.bias.assign(tf.zeros_like(cell.bias))
+        assert initial_span(cell) == pytest.approx(span)
+    others = [keras.layers.GRUCell(3), keras.layers.GRUCell(3, use_bias=False), keras.layers.SimpleRNNCell(3), Cell()]
+    others += [keras.layers.LSTMCell(3, bias_initializer=keras.initializers.Constant(2.0)), cells()["own, stacked"]]
+    assert list(map(initial_span, others)) == [None] * 6
+
+
 def test_models_with_a_memory_are_saved_and_loaded(policy, tmp_path):
     value_function = ValueFunction(Encoder((F,), 1, cell=cells()["own, stacked"], output_gain=1.0, seed=0))
     for model in (policy, value_function):
@@ -302,6 +314,24 @@ ODD |= {
     f"computes in {dtype}": (keras.layers.GRUCell(4, dtype=dtype), f"must compute in float32, not in {found}")
     for dtype, found in {"mixed_float16": "float16", "float64": "float64", "bfloat16": "bfloat16"}.items()
 }
+PARTS = ("kernel", "recurrent", "bias")
+IGNORED = {
+    **{f"{part}_regularizer": ({f"{part}_regularizer": "l2"}, "L2", "cell.*/") for part in PARTS},
+    **{f"{part}_constraint": ({f"{part}_constraint": "max_norm"}, "MaxNorm", "cell.*/") for part in PARTS},
+    "activity_regularizer": ({"activity_regularizer": "l1"}, "L1", "cell"),
+}
+
+
+@pytest.mark.parametrize("name", IGNORED)
+@pytest.mark.parametrize("kind", [keras.layers.GRUCell, keras.layers.LSTMCell], ids=["gru", "lstm"])
+def test_a_cell_whose_regularizer_or_constraint_training_would_ignore_is_refused(kind, name):
+    settings, found, where = IGNORED[name]
+    message = rf"^the cell of a memory must have no {found}, which training would ignore: \S*{where}\S* has one$"
+    for cell in (kind(3, **settings), keras.layers.StackedRNNCells([keras.layers.GRUCell(3), kind(2, **settings)])):
+        with pytest.raises(ValueError, match=message):
+            Memory(cell, F)
+        with pytest.raises(ValueError, match=message):
+            Memory(like(cell, 0), F)
 
 
 @pytest.mark.parametrize("name", ODD)

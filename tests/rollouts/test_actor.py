@@ -14,7 +14,7 @@ import tensorflow_probability as tfp
 
 from tf_trpo.distributions import ActionDistribution, Categorical, Gaussian
 from tf_trpo.models import Encoder, Policy, mlp
-from tf_trpo.models.memory import make_cell
+from tf_trpo.models.cells import make_cell
 from tf_trpo.models.networks import default_network
 from tf_trpo.rollouts import CompiledActor, LiteActor, conversion, make_actor
 from tf_trpo.rollouts.conversion import litert_flatbuffer

@@ -2,12 +2,18 @@
 
 import contextlib
 import logging
+from pathlib import Path
 
 import keras
 import pytest
 
 import tf_trpo
+from benchmarks.runs import read_suite, suite_run
 from tf_trpo.cli import main
+from tf_trpo.models.cells import initial_span
+from tf_trpo.models.settings import PolicySettings
+from tf_trpo.training import UpdateSettings
+from tf_trpo.training.checks import warn_of_short_segments
 
 
 @pytest.fixture
@@ -99,3 +105,55 @@ def test_keras_on_another_backend_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
     with pytest.raises(ValueError, match=r"^Keras runs on jax, tf_trpo on TensorFlow: "):
         tf_trpo.TRPO.for_env("CartPole-v1")
+
+
+@pytest.fixture
+def begin_fit(monkeypatch):
+    """begin_fit(policy settings, update settings, num_steps): begin a fit, which ends before environments are made."""
+
+    def begin(policy, update, num_steps):
+        agent = tf_trpo.TRPO.for_env("Pendulum-v1", policy=policy, seed=0)
+        agent.compile(update=update, jit_compile=False)
+        with monkeypatch.context() as patch:
+            patch.setattr("tf_trpo.training.trpo.opened_source", lambda *given: contextlib.nullcontext(1 / 0))
+            with pytest.raises(ZeroDivisionError):
+                agent.fit("Pendulum-v1", 10, num_steps=num_steps, verbose=0)
+        return agent
+
+    return begin
+
+
+@pytest.mark.parametrize("memory", ["gru", "lstm"])
+def test_a_span_that_gradients_cannot_teach_is_said_at_the_start_of_the_first_fit(memory, begin_fit, said):
+    for span, burn_in, warns in ((40.0, 0, True), (32.0, 0, False), (40.0, 8, False), (40.1, 8, True)):
+        policy = PolicySettings((8,), memory=memory, memory_units=4, memory_span=span)
+        before = len(said())
+        begin_fit(policy, UpdateSettings(segment_length=32, burn_in=burn_in), 64)
+        found = said()[before:]
+        assert len(found) == warns
+        if warns:
+            start = f"memory_span is {span:g} rows, and gradients go back through {32 + burn_in} rows only, "
+            assert found[0].startswith(f"{start}segment_length and burn_in ({burn_in}) together: ")
+
+
+def test_a_memory_without_a_span_of_its_own_and_an_agent_that_has_learned_say_nothing(begin_fit, said):
+    begin_fit(PolicySettings((8,)), UpdateSettings(), 64)
+    agent = tf_trpo.TRPO.for_env("Pendulum-v1", memory="gru", memory_units=4, memory_span=100.0, seed=0)
+    agent.iterations.assign(1)
+    warn_of_short_segments(agent, 64)
+    own = tf_trpo.TRPO.for_env("Pendulum-v1", memory=keras.layers.GRUCell(4), seed=0)
+    own.compile(update=UpdateSettings(segment_length=1))
+    warn_of_short_segments(own, 64)
+    assert not said()
+
+
+MEMORIES = [entry for entry in read_suite("memory") if entry.settings["memory"]]
+
+
+@pytest.mark.parametrize("entry", MEMORIES, ids=lambda entry: entry.env)
+def test_the_reported_memories_have_segments_as_long_as_their_spans(entry, begin_fit, said):
+    settings = suite_run(entry, entry.first_seed, Path("runs"), "memory").experiment
+    agent = begin_fit(settings.policy, settings.update, settings.rollouts.num_steps)
+    span = settings.policy.memory_span or 2.0
+    assert initial_span(agent.policy.memory.cell) == pytest.approx(span)
+    assert not said()

@@ -1,15 +1,19 @@
 """Whether XLA compiles an update: chosen by the network, and given up where XLA cannot."""
 
 import logging
+import time
 
 import gymnasium as gym
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
 import tf_trpo
-from tf_trpo.models.settings import ValueSettings
+from tf_trpo.environments import make_vector_environment
+from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import VanillaPolicyGradient
+from tf_trpo.rollouts import LocalSource, make_actor
 from tf_trpo.training import UpdateSettings
 from tf_trpo.training.compilation import with_way_out_of_xla, xla_is_fast
 
@@ -103,3 +107,42 @@ def test_a_network_of_dense_layers_is_compiled_by_xla_by_default():
     agent = tf_trpo.TRPO.for_env(lambda: gym.make("CartPole-v1"), seed=0)
     assert agent.jit_compile == "auto"
     assert agent.learner._jit_compile
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("memory", ["gru", "lstm"])
+def test_xla_compiles_the_loops_of_a_memory_in_seconds(memory, caplog):
+    caplog.set_level(logging.WARNING, "tf_trpo.training")
+    weights, seconds, steps = [], [], 128
+    for jit_compile in ("auto", False):
+        agent = tf_trpo.TRPO.for_env(
+            "Pendulum-v1", policy=PolicySettings((8,), memory=memory), value=ValueSettings((8,)), seed=0
+        )
+        agent.compile(update=UpdateSettings(segment_length=steps, value_epochs=1), jit_compile=jit_compile)
+        for model in (agent.policy, agent.value_function):
+            # Of outputs that are 0, only the last layer would learn.
+            kernel = model.encoder.output_layer.kernel
+            kernel.assign(np.random.default_rng(0).normal(size=kernel.shape) / 8)
+        if not weights:
+            # Equal agents have equal rollouts.
+            source = LocalSource(make_vector_environment("Pendulum-v1", 2), make_actor(agent.policy, 2), seed=0)
+            noise = agent.policy.action_distribution.noise([steps, 2], tf.constant([0, 0])).numpy()
+            rollout = source.collect([weight.numpy() for weight in agent.policy.weights], noise)
+            source.close()
+        learner = agent.learner
+        orders, progress = learner.orders(steps, 2, np.random.default_rng(0)), tf.constant(0.0, tf.float64)
+        before, carry = agent.get_weights(), learner.first_carry(2)
+        for call in range(2 if jit_compile else 1):
+            # Of all threads, whatever else the machine computes.
+            start = time.process_time()
+            result, _ = learner.update(rollout, carry, orders, progress)
+            seconds.append(time.process_time() - start)
+            if call == 0:
+                assert result.policy.outcome.accepted
+                weights.append([new - old for new, old in zip(agent.get_weights(), before, strict=True)])
+        # There is a way out of XLA, and it was not taken.
+        assert learner._jit_compile == bool(jit_compile)
+    assert not caplog.records
+    assert seconds[0] - seconds[1] < 60.0
+    for compiled, moved in zip(*weights, strict=True):
+        np.testing.assert_allclose(compiled, moved, rtol=1e-3, atol=1e-5)

@@ -1,10 +1,13 @@
 """Agents with a memory: rollouts, samples and values against steps one after the other; limits; learning."""
 
+import re
+
 import gymnasium as gym
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from gymnasium.vector import AutoresetMode
 
 import tf_trpo
 from tf_trpo.environments import make_vector_environment
@@ -49,10 +52,11 @@ class Cue(gym.Env):
         return np.array([0.0, self.left == 1], np.float64), reward, ends and not timeout, timeout, {}
 
 
-def make_agent(optimizer=None, *, memory="gru", seed=0, **update):
+def make_agent(optimizer=None, *, memory="gru", normalize=True, ema_momentum=None, seed=0, **update):
+    how = {"normalize_observations": normalize, "ema_momentum": ema_momentum}
     agent = tf_trpo.TRPO.for_env(
         Cue,
-        policy=PolicySettings(hidden_sizes=(5,), memory=memory, memory_units=4),
+        policy=PolicySettings(hidden_sizes=(5,), memory=memory, memory_units=4, **how),
         value=ValueSettings(value_hidden_sizes=(5,)),
         seed=seed,
     )
@@ -76,27 +80,51 @@ def collect(agent, source, number=0):
     return source.collect([weight.numpy() for weight in agent.policy.weights], noise)
 
 
+def resets_and_pauses(rollouts):
+    """For each row of consecutive rollouts, whether it is the reset after an episode's end, or a pause."""
+    ended, valid = (
+        np.concatenate(rows)
+        for rows in zip(*((each.terminated | each.truncated, each.valid) for each in rollouts), strict=True)
+    )
+    resets = np.concatenate([np.zeros_like(ended[:1]), ended[:-1]])
+    return resets, ~valid & ~resets
+
+
 def stepwise(step, initial, rollouts):
     """Outputs and states before each row, by one step after the other through consecutive rollouts."""
     states, outputs, before = initial, [], []
-    for rollout in rollouts:
-        for t in range(T):
-            output, new = step(tf.constant(rollout.observations[t]), tuple(map(tf.constant, states)))
-            outputs.append(output.numpy())
-            before.append(states)
-            dummy = ~rollout.valid[t]
-            states = [
-                np.where(dummy[:, None], first, after)
-                for first, after in zip(initial, (x.numpy() for x in new), strict=True)
-            ]
+    observations = np.concatenate([rollout.observations[:T] for rollout in rollouts])
+    for seen, resets, pauses in zip(observations, *resets_and_pauses(rollouts), strict=True):
+        output, new = step(tf.constant(seen), tuple(map(tf.constant, states)))
+        outputs.append(output.numpy())
+        before.append(states)
+        states = [
+            np.where(resets[:, None], first, np.where(pauses[:, None], old, after))
+            for first, old, after in zip(initial, states, (x.numpy() for x in new), strict=True)
+        ]
     return np.array(outputs), [np.array(part) for part in zip(*before, strict=True)], states
 
 
-@pytest.fixture(scope="module", params=["gru", "lstm"])
+class Rows(gym.vector.SyncVectorEnv):
+    """In the modes SAME_STEP and DISABLED, the end of one episode is a pause of the others."""
+
+    def __init__(self, mode):
+        super().__init__([Cue] * B, autoreset_mode=mode)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[("gru", "NEXT_STEP"), ("lstm", "NEXT_STEP"), ("lstm", "SAME_STEP"), ("gru", "DISABLED")],
+    ids="-".join,
+)
 def collected(request):
-    agent = make_agent(memory=request.param)
-    source = source_of(agent)
-    return agent, [collect(agent, source, number) for number in range(2)]
+    memory, mode = request.param
+    agent = make_agent(memory=memory)
+    environments = make_vector_environment(Rows(AutoresetMode[mode]))
+    source = LocalSource(environments, make_actor(agent.policy, B), seed=1)
+    rollouts = [collect(agent, source, number) for number in range(2)]
+    assert any(rollout.memory.holds.any() for rollout in rollouts) == (mode != "NEXT_STEP")
+    return agent, rollouts
 
 
 def test_rollouts_remember_across_rows_and_rollouts_and_begin_again_with_episodes(collected):
@@ -107,10 +135,10 @@ def test_rollouts_remember_across_rows_and_rollouts_and_begin_again_with_episode
         kept = np.concatenate([rollout.memory.states[position][:-1] for rollout in rollouts])
         np.testing.assert_allclose(kept, part, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(rollouts[-1].memory.states[position][-1], after[position], rtol=1e-5, atol=1e-6)
-    assert (~rollouts[0].valid).sum() > 8
-    for rollout in rollouts:
-        np.testing.assert_array_equal(rollout.memory.ends, ~rollout.valid)
-        assert not rollout.memory.holds.any()
+    resets, pauses = resets_and_pauses(rollouts)
+    assert resets.sum() > 16
+    np.testing.assert_array_equal(np.concatenate([rollout.memory.ends for rollout in rollouts]), resets)
+    np.testing.assert_array_equal(np.concatenate([rollout.memory.holds for rollout in rollouts]), pauses)
 
 
 @pytest.mark.parametrize("burn_in", [0, 3])
@@ -118,7 +146,7 @@ def test_samples_have_the_parameters_that_acted_and_values_go_through_the_whole_
     agent, rollouts = collected
     update = {"normalize_advantages": False, "normalize_rewards": False, "gamma": 0.9}
     agent.compile(update=UpdateSettings(segment_length=L, burn_in=burn_in, **update))
-    carry, samples = agent.learner.first_carry(B), []
+    carry, samples, bootstrapped = agent.learner.first_carry(B), [], []
     for rollout in rollouts:
         prepared, carry = agent.learner.prepare(rollout, carry)
         samples.append(prepared)
@@ -136,6 +164,10 @@ def test_samples_have_the_parameters_that_acted_and_values_go_through_the_whole_
         np.testing.assert_allclose(found[counts], by_segment(parameters[rows]), rtol=1e-4, atol=1e-5)
         [own] = prepared.values
         np.testing.assert_allclose(own.values.numpy()[counts], by_segment(values[rows]), rtol=1e-4, atol=1e-5)
+        starts = np.maximum(np.arange(0, T, L) - burn_in, 0)
+        for kept, part in zip(own.observations.states, before, strict=True):
+            expected = np.swapaxes(part[rows][starts], 0, 1).reshape(kept.shape)
+            np.testing.assert_allclose(kept, expected, rtol=1e-4, atol=1e-5)
         again = tf.reshape(agent.value_function(own.observations), [B * T // L, burn_in + L])
         np.testing.assert_allclose(again[counts], by_segment(values[rows]), rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(batch.actions.numpy()[counts], by_segment(rollout.actions))
@@ -145,10 +177,11 @@ def test_samples_have_the_parameters_that_acted_and_values_go_through_the_whole_
         target = rollout.rewards[-1] + 0.9 * np.where(rollout.terminated[-1], 0.0, bootstrap)
         found, is_step = np.reshape(own.targets.numpy()[counts], [B, T])[:, -1], rollout.valid[-1]
         np.testing.assert_allclose(found[is_step], target[is_step], rtol=1e-4, atol=1e-5)
-        assert (is_step & ~rollout.terminated[-1]).any()
+        bootstrapped.append(is_step & ~rollout.terminated[-1])
         weights = batch.weights.numpy()
         np.testing.assert_allclose(weights[counts], by_segment(rollout.valid / rollout.valid.sum()), rtol=1e-6)
         assert not weights[:, :burn_in].any()
+    assert np.any(bootstrapped)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +231,78 @@ def test_an_update_keeps_the_limit_on_the_whole_sequence_and_chunks_change_nothi
     np.testing.assert_allclose(chunked, whole, rtol=2e-3, atol=1e-5)
     np.testing.assert_allclose(second.policy.outcome.kl, first.policy.outcome.kl, rtol=1e-2)
     np.testing.assert_allclose(second.value.loss, first.value.loss, rtol=1e-4)
+
+
+def row_by_numpy(policy, seen, states):
+    """Logits and new states of one row of each environment, in float64 and without TensorFlow."""
+
+    def numbers(*arrays):
+        return (np.asarray(array, np.float64) for array in arrays)
+
+    def sigmoid(x):
+        return 1.0 / (1.0 + np.exp(-x))
+
+    for layer in policy.encoder.network.layers:
+        kernel, bias = numbers(layer.kernel, layer.bias)
+        seen = np.tanh(seen @ kernel + bias)
+    cell = policy.encoder.memory.cell
+    kernel, recurrent, bias = numbers(cell.kernel, cell.recurrent_kernel, cell.bias)
+    if isinstance(cell, keras.layers.GRUCell):
+        [state] = states
+        own, kept = np.split(seen @ kernel + bias[0], 3, 1), np.split(state @ recurrent + bias[1], 3, 1)
+        keep, reset = sigmoid(own[0] + kept[0]), sigmoid(own[1] + kept[1])
+        state = keep * state + (1.0 - keep) * np.tanh(own[2] + reset * kept[2])
+        after = [state]
+    else:
+        enter, keep, new, leave = np.split(seen @ kernel + states[0] @ recurrent + bias, 4, 1)
+        cells = sigmoid(keep) * states[1] + sigmoid(enter) * np.tanh(new)
+        state = sigmoid(leave) * np.tanh(cells)
+        after = [state, cells]
+    kernel, bias = numbers(policy.encoder.output_layer.kernel, policy.encoder.output_layer.bias)
+    return state @ kernel + bias, after
+
+
+def log_probabilities(policy, rollout, burn_in):
+    """Of all actions in all rows [T, B, A], where each segment and its burn-in begin with the recorded state."""
+    resets, _ = resets_and_pauses([rollout])
+    found = []
+    for start in range(0, T, L):
+        first, logits = max(0, start - burn_in), []
+        states = [np.float64(part[first]) for part in rollout.memory.states]
+        for t in range(first, start + L):
+            row, states = row_by_numpy(policy, rollout.observations[t], states)
+            states = [np.where(resets[t][:, None], 0.0, part) for part in states]
+            logits.append(row)
+        found += logits[start - first :]
+    return np.array(found) - np.log(np.exp(found).sum(axis=2, keepdims=True))
+
+
+@pytest.mark.parametrize(
+    ("memory", "constraint", "burn_in"),
+    [
+        ("gru", "mean", 0),
+        ("lstm", "max", 3),
+        pytest.param("gru", "max", 3, marks=pytest.mark.slow),
+        pytest.param("lstm", "mean", 3, marks=pytest.mark.slow),
+    ],
+)
+def test_the_kl_over_all_rows_in_float64_is_within_the_limit_and_as_it_is_reported(memory, constraint, burn_in):
+    optimizer = TrustRegion(0.3, constraint=constraint)
+    agent = make_agent(optimizer, memory=memory, normalize=False, burn_in=burn_in)
+    source = source_of(agent)
+    learner, rollouts = agent.learner, [collect(agent, source, number) for number in range(2)]
+    prepared, _ = learner.prepare(rollouts[1], learner.first_carry(B))
+    old = log_probabilities(agent.policy, rollouts[1], burn_in)
+    outcome = learner.improve_policy(prepared, tf.constant(0.0, tf.float64)).outcome
+    # The full step is beyond this limit, so the line search decides.
+    assert outcome.accepted
+    assert outcome.backtracks > 0
+    kl = np.sum(np.exp(old) * (old - log_probabilities(agent.policy, rollouts[1], burn_in)), axis=2)
+    kl = kl[rollouts[1].valid]
+    limited = np.mean(kl) if constraint == "mean" else np.max(kl)
+    assert 0.3 * optimizer.max_kl < limited <= optimizer.max_kl * (1 + 1e-5)
+    np.testing.assert_allclose(outcome.kl, np.mean(kl), rtol=1e-5)
+    np.testing.assert_allclose(outcome.max_kl_over_states, np.max(kl), rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -312,6 +417,51 @@ def test_units_can_be_given_next_to_a_memory():
         assert [part.shape.as_list() for part in agent.policy.initial_states(2)] == [[2, 3]]
 
 
+class Kept(Cue):
+    """Keeps the observations and actions of all episodes."""
+
+    def __init__(self):
+        super().__init__()
+        self.episodes = []
+
+    def reset(self, **given):
+        observation, info = super().reset(**given)
+        self.episodes.append([])
+        self.seen = observation
+        return observation, info
+
+    def step(self, action):
+        self.episodes[-1].append((self.seen, int(action)))
+        self.seen, *others = super().step(action)
+        return self.seen, *others
+
+
+@pytest.mark.parametrize("memory", ["gru", "lstm"])
+def test_evaluated_and_predicted_is_the_average_with_a_memory_of_its_own(memory):
+    agent = make_agent(memory=memory, ema_momentum=0.5)
+    average = agent.policy.__class__.from_config(agent.policy.get_config())
+    average.set_weights(agent.policy.get_weights())
+    average.assign_flat_weights(np.random.default_rng(1).normal(size=agent.average.theta.shape))
+    agent.average.theta.assign(average.flat_weights)
+    agent.average.updates.assign(1)
+    made = []
+    agent.evaluate(lambda: made.append(Kept()) or made[-1], 20, num_envs=1)
+    episodes = [episode for environment in made for episode in environment.episodes if episode]
+    assert len(episodes) >= 20
+    differs = []
+    for episode in episodes:
+        state, states, others = None, average.initial_states(1), agent.policy.initial_states(1)
+        for seen, taken in episode:
+            parameters, states = average.step(tf.constant(seen[None]), states)
+            of_policy, others = agent.policy.step(tf.constant(seen[None]), others)
+            action, state = agent.predict(seen, state)
+            assert action == taken == average.actions(parameters)[0]
+            for found, part in zip(state, states, strict=True):
+                np.testing.assert_allclose(found, part[0], rtol=1e-5, atol=1e-6)
+            differs.append(taken != agent.policy.actions(of_policy)[0])
+    assert np.any(differs)
+
+
 @pytest.mark.parametrize(
     ("num_steps", "length"), [(1, 1), (40, 40), (64, 64), (100, 100), (101, 101), (130, 65), (2047, 89), (2048, 64)]
 )
@@ -320,6 +470,17 @@ def test_by_default_segments_are_as_short_as_they_can_be_from_64_rows_on(num_ste
     assert settings.segment_length_for(num_steps) == length
     agent = make_agent(segment_length=None)
     assert agent.learner.orders(num_steps, 3, np.random.default_rng(0)).shape == (1, 3 * num_steps // length)
+
+
+@pytest.mark.parametrize(("num_steps", "near"), [(257, 256), (2053, 2052), (2029, 2028), (2**31 - 1, 2**31 - 2)])
+def test_a_number_of_steps_that_only_long_segments_divide_needs_a_segment_length(num_steps, near):
+    message = (
+        f"num_steps must be a multiple of a number in [64, 256], such as {near}, if segment_length is not given, got "
+    )
+    with pytest.raises(ValueError, match=re.escape(message + str(num_steps))):
+        UpdateSettings().segment_length_for(num_steps)
+    assert 64 <= UpdateSettings().segment_length_for(near) <= 256
+    assert UpdateSettings(segment_length=num_steps).segment_length_for(num_steps) == num_steps
 
 
 def test_predict_goes_on_with_the_state_it_gives():
@@ -346,23 +507,14 @@ def test_predict_goes_on_with_the_state_it_gives():
         tf_trpo.TRPO.for_env(Cue, seed=0).predict(observations[0, 0], (np.zeros(4),))
 
 
-class Rows(gym.vector.SyncVectorEnv):
-    """In mode SAME_STEP: the end of one episode is a pause of the others."""
-
-    def __init__(self):
-        super().__init__([Cue] * B, autoreset_mode=gym.vector.AutoresetMode.SAME_STEP)
-
-
-def test_a_pause_leaves_the_memory_as_it_is():
-    agent = make_agent()
-    environments = make_vector_environment(Rows())
-    rollout = collect(agent, LocalSource(environments, make_actor(agent.policy, B), seed=1))
-    ends, holds = rollout.memory.ends, rollout.memory.holds
-    assert holds.any()
-    np.testing.assert_array_equal(ends | holds, ~rollout.valid)
-    for part in rollout.memory.states:
-        np.testing.assert_array_equal(part[1:][holds], part[:-1][holds])
-        assert not part[1:][ends].any()
+def test_a_pause_leaves_the_memory_as_it_is(collected):
+    """Bit for bit, since the policy goes on as if there was none."""
+    _, rollouts = collected
+    for rollout in rollouts:
+        ends, holds = rollout.memory.ends, rollout.memory.holds
+        for part in rollout.memory.states:
+            np.testing.assert_array_equal(part[1:][holds], part[:-1][holds])
+            assert not part[1:][ends].any()
 
 
 class Masked(Cue):

@@ -90,11 +90,27 @@ CASES = {
     ),
     "a class of a user's own behind wrappers": (wrapped, KLPenalty(), {}, {}),
     "a class of a user's own, remembered": (wrapped, TrustRegion(), {"memory": "lstm", "memory_units": 3}, {}),
+    "remembered in several segments": (wrapped, TrustRegion(), {"memory": "gru", "memory_units": 3}, {}),
     "branches, behind wrappers": (wrapped, VanillaPolicyGradient("sgd"), {}, {"vine": VineSettings(1, 2, 3)}),
     "LunarLander, by Box2D": ("LunarLander-v3", TrustRegion(), {}, {}),
     "Blackjack, flattened": ("Blackjack-v1", VanillaPolicyGradient("sgd"), {}, {}),
     "Hopper, by MuJoCo": ("Hopper-v5", KLPenalty(), {}, {}),
 }
+UPDATES = {"remembered in several segments": {"segment_length": 8, "burn_in": 4}}
+
+
+def assert_within_an_episode_and_remembered(state):
+    """Of a checkpoint with a memory."""
+    source = state["source"]
+    goes_on = [
+        not ended and len(actions) > 0 for ended, actions in zip(source["just_ended"], source["actions"], strict=True)
+    ]
+    assert any(goes_on)
+    # After the returns, the states of the value function's memory.
+    _, *values = state["carry"]
+    assert len(values) == len(source["memory"]) > 0
+    for part in (*source["memory"], *values):
+        assert np.abs(part[goes_on]).min() > 0
 
 
 @pytest.mark.parametrize(
@@ -109,11 +125,13 @@ def test_all_variables_are_those_of_a_fit_that_was_not_interrupted(
     name, borrow_agent, variables_of, assert_same_weights, tmp_path
 ):
     environment, optimizer, policy, settings = CASES[name]
-    whole, resumed = (borrow_agent(environment, optimizer, policy=policy) for _ in range(2))
+    whole, resumed = (borrow_agent(environment, optimizer, policy=policy, **UPDATES.get(name, {})) for _ in range(2))
     expected = whole.fit(environment, 500, **FIT | settings).history
     break_off(resumed, environment, tmp_path, 4, every_steps=120, **settings)
     _, state = read_checkpoint(tmp_path)
     assert state["env_steps"] < int(resumed.env_steps)
+    if "memory" in policy:
+        assert_within_an_episode_and_remembered(state)
     history = resumed.fit(environment, 500, resume_from=tmp_path, **FIT | settings).history
     assert_same_weights(variables_of(resumed), variables_of(whole))
     done = len(history["time/total_timesteps"])

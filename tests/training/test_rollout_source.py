@@ -137,3 +137,18 @@ def test_episodes_that_a_fit_left_unfinished_begin_again_for_a_memory(memory, ep
         agent.fit(source, T * B, **FIT)
         assert source.episodes.numbers.tolist() == [expected] * B
     source.environments.close()
+
+
+@pytest.mark.parametrize(("memory", "episode"), [(None, 0), ("gru", 1)])
+def test_episodes_that_were_restored_begin_again_for_a_memory(memory, episode, make_agent):
+    agent = make_agent("Pendulum-v1", policy={"memory": memory})
+    left, restored = (
+        LocalSource(make_vector_environment("Pendulum-v1", B), make_actor(agent.policy, B), seed=0) for _ in range(2)
+    )
+    agent.fit(left, T * B, **FIT)
+    assert restored.restore(left.state())
+    assert restored.episodes.numbers.tolist() == [0] * B
+    agent.fit(restored, T * B, **FIT)
+    assert restored.episodes.numbers.tolist() == [episode] * B
+    for source in (left, restored):
+        source.close()

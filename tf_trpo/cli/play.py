@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _MOST_STEPS = 100_000
 """Steps after which an episode is cut, as by `evaluate`."""
+_MOST_BEGINNINGS = 5
+"""Times that an episode begins if a server replaces the version of its model in between."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,26 +184,49 @@ def _writer(path: Path, fps: float) -> Any:
 def _episodes(
     options: PlayOptions, environment: VectorEnv | RenderedEnvironment, policy: LocalPolicy | RemotePolicy, video: Any
 ) -> list[tuple[float, int]]:
-    from tf_trpo.environments.fitting import fitting_actions
+    from tf_trpo.serving.remote_policy import VersionReplacedError
 
     episodes: list[tuple[float, int]] = []
-    steps = 0
     for number in range(options.episodes):
-        # The environment derives each episode's seed from the first one and the episode's number.
-        observations, _ = environment.reset(seed=options.seed if number == 0 else None)
-        policy.begin()
-        total, length, ended = 0.0, 0, False
-        while not ended and length < _MOST_STEPS:
-            if video is not None:
-                video.append_data(environment.render())
-            seed = (options.seed, steps) if options.stochastic else None
-            action = fitting_actions(policy.act(observations, seed), environment.single_action_space)
-            observations, rewards, terminated, truncated, _ = environment.step(action)
-            total, length, steps = total + float(rewards[0]), length + 1, steps + 1
-            ended = bool(terminated[0] or truncated[0])
-        if not ended:
-            print(f"an episode had no end after {length} steps; it is cut there", file=sys.stderr)
+        for left in reversed(range(_MOST_BEGINNINGS)):
+            try:
+                steps = sum(length for _, length in episodes)
+                episodes.append(_episode(options, environment, policy, video, number, steps))
+                break
+            except VersionReplacedError as error:
+                if not left:
+                    raise
+                # A film shows what was played until here, too.
+                print(f"episode {number + 1} begins again with a new version of the model: {error}", file=sys.stderr)
+    return episodes
+
+
+def _episode(
+    options: PlayOptions,
+    environment: VectorEnv | RenderedEnvironment,
+    policy: LocalPolicy | RemotePolicy,
+    video: Any,
+    number: int,
+    steps: int,
+) -> tuple[float, int]:
+    """Run the episode of a number after `steps` steps of those before it; return its return and its length."""
+    from tf_trpo.environments.episodes import REPLAY
+    from tf_trpo.environments.fitting import fitting_actions
+
+    # The environment derives the episode's seed from this one and the episode's number.
+    observations, _ = environment.reset(seed=options.seed, options={REPLAY: [(number, ())]})
+    policy.begin()
+    total, length, ended = 0.0, 0, False
+    while not ended and length < _MOST_STEPS:
         if video is not None:
             video.append_data(environment.render())
-        episodes.append((total, length))
-    return episodes
+        seed = (options.seed, steps + length) if options.stochastic else None
+        action = fitting_actions(policy.act(observations, seed), environment.single_action_space)
+        observations, rewards, terminated, truncated, _ = environment.step(action)
+        total, length = total + float(rewards[0]), length + 1
+        ended = bool(terminated[0] or truncated[0])
+    if not ended:
+        print(f"an episode had no end after {length} steps; it is cut there", file=sys.stderr)
+    if video is not None:
+        video.append_data(environment.render())
+    return total, length

@@ -51,9 +51,9 @@ class RenderedEnvironment:
         self._process = process
         self._name = name
 
-    def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset the environment, as `VectorEnv.reset` does."""
-        return self.call("reset", seed=seed)
+        return self.call("reset", seed=seed, options=options)
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step the environment, as `VectorEnv.step` does."""

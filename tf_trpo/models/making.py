@@ -12,8 +12,8 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from tf_trpo.distributions import make_action_distribution
+from tf_trpo.models.cells import DEFAULT_SPAN, DEFAULT_UNITS, MemoryKind, like, make_cell
 from tf_trpo.models.encoder import Encoder
-from tf_trpo.models.memory import DEFAULT_SPAN, DEFAULT_UNITS, MemoryKind, like, make_cell
 from tf_trpo.models.mirror_symmetry import MirroredEncoder, MirrorSymmetry
 from tf_trpo.models.networks import default_network
 from tf_trpo.models.own_network import check_network

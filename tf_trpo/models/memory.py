@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_trpo.models.networks import layer_seeds
-from tf_trpo.models.structure import layers_of
+from tf_trpo.models.cells import check_cell
+from tf_trpo.models.structure import layers_of, regularized
 from tf_trpo.numerics import Recurrence, merged
 
-MemoryKind = Literal["gru", "lstm"]
 States: TypeAlias = "tuple[Any, ...]"
 """A memory's states for B environments: arrays [B, ...], for example one [B, units] for a GRU, two for an LSTM."""
-DEFAULT_UNITS, DEFAULT_SPAN = 64, 2.0
-_SHORTEST = 1.1
-"""Initial time constant of the fastest unit, in rows."""
 _ROWS = 3
-_MOST_SEEDS = 1000
 
 
 class Segments(NamedTuple):
@@ -62,20 +57,21 @@ class Memory(keras.layers.Layer):
 
     Raises:
       TypeError: the cell is not a Keras cell.
-      ValueError: the cell computes in another dtype, mixes rows, is random or counts its calls, or its initial states
-        are trainable; or its outputs or states have a wrong shape or dtype, or are not finite.
+      ValueError: the cell computes in another dtype, has a regularizer or a constraint, mixes rows, is random or counts
+        its calls, or its initial states are trainable; or its outputs or states have a wrong shape or dtype, or are not
+        finite.
     """
 
     def __init__(self, cell: keras.layers.Layer, num_features: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        _check_cell(cell)
+        check_cell(cell)
         self.cell = cell
         self.num_features = num_features
         # Building fails in some other dtypes, and may add weights in others.
-        self._check_precision()
+        self._check_settings()
         if not cell.built:
             cell.build((None, num_features))
-            self._check_precision()
+            self._check_settings()
         self._structure = _first_states(cell, 1)
         self.num_outputs = self._tried()
         self.trace_again()
@@ -85,10 +81,12 @@ class Memory(keras.layers.Layer):
         """Discard the traced functions; needed if the cell may compute something else now."""
         self._recurrence = Recurrence(self._row, self.num_outputs)
 
-    def _check_precision(self) -> None:
+    def _check_settings(self) -> None:
         found = {layer.compute_dtype for layer in layers_of(self.cell)} | {each.dtype for each in self._variables}
         for other in found - {self.compute_dtype}:
             raise ValueError(f"the cell of a memory must compute in {self.compute_dtype}, not in {other}")
+        for name, kind in regularized(self.cell).items():
+            raise ValueError(f"the cell of a memory must have no {kind}, which training would ignore: {name} has one")
 
     def _tried(self) -> int:
         """Check the cell in two steps of a few rows, and return the number of its outputs."""
@@ -216,64 +214,6 @@ class Memory(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Memory:
         return cls(**{**config, "cell": keras.saving.deserialize_keras_object(config["cell"])})
-
-
-def make_cell(kind: MemoryKind, units: int, seed: int | None, *, span: float = DEFAULT_SPAN) -> keras.layers.Layer:
-    """Make a Keras cell whose units have initial time constants from 1.1 rows to `span`, evenly spaced.
-
-    A unit whose time constant is t keeps 1 - 1 / t of its state in each row. Slow units keep a cue, and the gradient
-    from which its use is learned. But they also react slowly: the outputs of a memory whose units are mostly slow
-    hardly depend on the present row.
-
-    Args:
-      kind: kind of the cell.
-      units: number of units, >= 1.
-      seed: seed of the initial weights.
-      span: initial time constant of the slowest unit, in rows, >= 2; training can change all of them.
-
-    Source:
-      Tallec and Ollivier (2018), "Can recurrent neural networks warp time?" (chrono initialisation).
-    """
-    kernel, recurrent = layer_seeds(seed, 2)
-    initializers = {
-        "kernel_initializer": keras.initializers.GlorotUniform(kernel),
-        "recurrent_initializer": keras.initializers.Orthogonal(seed=recurrent),
-    }
-    # The gate that keeps 1 - 1 / t is the sigmoid of log(t - 1).
-    keep, others = np.log(np.linspace(span - 1.0, _SHORTEST - 1.0, units)), np.zeros(units)
-    if kind == "gru":
-        # Two rows, for the inputs and for the states; each has update gate, reset gate, candidate.
-        bias = [np.concatenate([keep, others, others]).tolist(), np.zeros(3 * units).tolist()]
-        return keras.layers.GRUCell(units, bias_initializer=keras.initializers.Constant(bias), **initializers)
-    # Input gate, forget gate, candidate, output gate.
-    bias = np.concatenate([-keep, keep, others, others]).tolist()
-    initializers["bias_initializer"] = keras.initializers.Constant(bias)
-    return keras.layers.LSTMCell(units, unit_forget_bias=False, **initializers)
-
-
-def like(cell: keras.layers.Layer, seed: int | None) -> keras.layers.Layer:
-    """Make a cell with the same settings and new weights from a seed.
-
-    Raises:
-      TypeError: `cell` is not a Keras cell.
-    """
-    _check_cell(cell)
-    return type(cell).from_config(_seeded(cell.get_config(), iter(layer_seeds(seed, _MOST_SEEDS))))
-
-
-def _seeded(config: Any, seeds: Iterator[int | None]) -> Any:
-    """Copy a config, replacing each "seed" in it by one of `seeds`."""
-    if isinstance(config, dict):
-        return {key: next(seeds) if key == "seed" else _seeded(value, seeds) for key, value in config.items()}
-    return [_seeded(value, seeds) for value in config] if isinstance(config, list | tuple) else config
-
-
-def _check_cell(cell: Any) -> None:
-    # Keras' recurrent layers, such as GRU, have the same methods as cells.
-    if not isinstance(cell, keras.layers.Layer) or isinstance(cell, keras.layers.RNN):
-        raise TypeError(f"memory must be 'gru', 'lstm' or a Keras cell such as keras.layers.GRUCell(64), not {cell!r}")
-    if not hasattr(cell, "state_size"):
-        raise TypeError(f"the cell {cell!r} of a memory must have a state_size, as those of keras.layers.RNN")
 
 
 def _first_states(cell: keras.layers.Layer, count: int | tf.Tensor) -> Any:

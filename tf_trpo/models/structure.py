@@ -22,6 +22,13 @@ def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
     return list(model._flatten_layers())
 
 
+def regularized(model: keras.Model) -> dict[str, str]:
+    """Return the class of each regularizer and constraint in a model, by the name of its weight or layer."""
+    found = {weight.path: weight.regularizer or weight.constraint for weight in model.weights}
+    found |= {layer.name: layer.activity_regularizer for layer in layers_of(model)}
+    return {name: type(each).__name__ for name, each in found.items() if each is not None}
+
+
 def describe_layers(model: keras.Model) -> dict[str, Any]:
     """Return the configs of a model and of all its layers as JSON values.
 

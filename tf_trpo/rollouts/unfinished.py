@@ -58,7 +58,7 @@ class UnfinishedEpisodes:
       states: states of the policy's memory before the next row, arrays [B, ...].
       numbers: episode numbers, int64 [B].
       failed: whether a rollout or a reset has failed, so that the episodes cannot be replayed.
-      were_played: whether there was a rollout since all episodes began together.
+      were_played: whether there was a rollout since all episodes began together, or they were restored.
     """
 
     observations: Any
@@ -170,7 +170,7 @@ class UnfinishedEpisodes:
         self.just_ended, self.numbers = state["just_ended"].copy(), state["episodes"].copy()
         self.states = tuple(part.copy() for part in state["memory"])
         self._actions = [_Played(actions) for actions in state["actions"]]
-        self.failed = False
+        self.failed, self.were_played = False, True
 
     def check(self, state: dict[str, Any]) -> None:
         """Raise ValueError unless the arrays of a state fit these environments."""

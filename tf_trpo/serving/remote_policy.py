@@ -25,6 +25,10 @@ class RemoteError(Exception):
     """The server does not answer, or answers with an error."""
 
 
+class VersionReplacedError(RemoteError):
+    """The server no longer serves the version that the memory's state belongs to; the episode can only begin again."""
+
+
 class RemotePolicy:
     """Asks a server for actions.
 
@@ -67,8 +71,8 @@ class RemotePolicy:
           dtypes of the answer's JSON: int64 or float64.
 
         Raises:
-          RemoteError: the server cannot be reached, refuses, does not answer with one action for each observation, or
-            no longer serves the version that the memory's state belongs to.
+          VersionReplacedError: the server no longer serves the version that the memory's state belongs to.
+          RemoteError: the server cannot be reached, refuses, or does not answer with one action for each observation.
         """
         inputs = {name: np.asarray(part).tolist() for name, part in named("observations", observations).items()}
         count = len(next(iter(inputs.values())))
@@ -145,7 +149,9 @@ class RemotePolicy:
             reason = None
         what = f"{self._where} answers with status {response.status}" + (f": {reason}" if reason else "")
         if self._version and response.status == http.HTTPStatus.NOT_FOUND:
-            what += "; the memory's state is of that version, so call begin() for new episodes"
+            raise VersionReplacedError(
+                f"{what}; the memory's state is of that version, so call begin() for new episodes"
+            )
         raise RemoteError(what)
 
     def _send(self, method: str, what: str, body: bytes | None) -> http.client.HTTPResponse:

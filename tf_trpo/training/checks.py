@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tf_trpo.models.cells import initial_span
 from tf_trpo.training.keras_config import check_config
 
 _logger = logging.getLogger(__name__)
@@ -43,6 +44,29 @@ def warn_of_raw_observations(agent: keras.Model) -> None:
                 "are not normalised",
                 name.replace("_", " "),
             )
+
+
+def warn_of_short_segments(agent: keras.Model, num_steps: int) -> None:
+    """Log a warning, before an agent's first iteration, if its memory's span is longer than gradients go back.
+
+    Raises:
+      ValueError: the settings of segments do not fit rollouts of `num_steps` rows.
+    """
+    memory = agent.policy.memory if int(agent.iterations) == 0 else None
+    span = None if memory is None else initial_span(memory.cell)
+    if span is None:
+        return
+    burn_in = agent.update_settings.burn_in
+    reach = agent.update_settings.segment_length_for(num_steps) + burn_in
+    # The span was a logarithm in between, so it is not exact.
+    if span > reach + 1e-3:
+        _logger.warning(
+            "memory_span is %g rows, and gradients go back through %d rows only, segment_length and burn_in (%d) "
+            "together: they cannot teach the memory to keep information for longer",
+            round(span, 2),
+            reach,
+            burn_in,
+        )
 
 
 def check_own_weights(*models: keras.Model) -> None:

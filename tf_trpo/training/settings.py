@@ -7,7 +7,8 @@ from typing import Literal
 
 from tf_trpo.ranges import require, require_allowed
 
-_SEGMENT_LENGTH = 64
+_SEGMENT_LENGTHS = range(64, 256 + 1)
+"""Numbers of rows of a segment that are chosen by default, for rollouts that are not shorter."""
 ValueTarget = Literal["lambda-return", "reward-to-go"]
 JitCompile = bool | Literal["auto"]
 """Whether XLA compiles an update."""
@@ -53,7 +54,7 @@ class UpdateSettings:
     """With a memory: number of rows of a segment, >= 1, a divisor of num_steps. Gradients and curvature are
     backpropagated to the segment's first row, or to the first row of its burn-in. There, the memory starts from the
     state that it had when the policy acted. None: the smallest divisor of num_steps that is at least 64, or num_steps
-    if it is below 64."""
+    if it is below 64; a num_steps without a divisor in [64, 256] needs a segment_length."""
     burn_in: int = 0
     """With a memory: number of rows before each segment, >= 0, through which gradients and curvature are
     backpropagated too, but which are not samples."""
@@ -78,10 +79,10 @@ class UpdateSettings:
         """Return the number of rows of a memory's segments, for rollouts of `num_steps` rows.
 
         Raises:
-          ValueError: segment_length does not divide num_steps, or burn_in is above num_steps less segment_length.
+          ValueError: segment_length does not divide num_steps, or is not given and num_steps is above 64 and has no
+            divisor in [64, 256]; or burn_in is above num_steps less segment_length.
         """
-        least = min(_SEGMENT_LENGTH, num_steps)
-        length = self.segment_length or next(each for each in range(least, num_steps + 1) if num_steps % each == 0)
+        length = self.segment_length or _default_segment_length(num_steps)
         require(num_steps % length == 0, "num_steps", f"a multiple of segment_length, {length}", num_steps)
         most = num_steps - length
         require(self.burn_in <= most, "burn_in", f"at most num_steps less segment_length, {most}", self.burn_in)
@@ -91,3 +92,21 @@ class UpdateSettings:
         """Raise ValueError if a setting has an effect only for policies with a memory."""
         if self.segment_length or self.burn_in:
             raise ValueError("segment_length and burn_in need a policy with a memory, and the agent has none")
+
+
+def _default_segment_length(num_steps: int) -> int:
+    length = _divisor(num_steps)
+    if length is None:
+        # Other numbers, the nearest ones first.
+        others = (num_steps + sign * distance for distance in range(1, num_steps) for sign in (-1, 1))
+        near = next(filter(_divisor, others))
+        allowed = f"a multiple of a number in [{_SEGMENT_LENGTHS[0]}, {_SEGMENT_LENGTHS[-1]}], such as {near}"
+        raise ValueError(f"num_steps must be {allowed}, if segment_length is not given, got {num_steps}")
+    return length
+
+
+def _divisor(num_steps: int) -> int | None:
+    """Return the smallest divisor that is among the lengths, or num_steps if it is shorter than all of them."""
+    if num_steps < _SEGMENT_LENGTHS[0]:
+        return num_steps
+    return next((length for length in _SEGMENT_LENGTHS if num_steps % length == 0), None)

@@ -15,14 +15,14 @@ from tf_trpo.environments.costs import Cost, cost_labels
 from tf_trpo.environments.making import Wrapper
 from tf_trpo.environments.vector import Environment
 from tf_trpo.models import MirrorSymmetry
+from tf_trpo.models.cells import MemoryKind
 from tf_trpo.models.making import make_policy, make_value_functions, with_memory
-from tf_trpo.models.memory import MemoryKind
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.ranges import check_types, check_whole_numbers
 from tf_trpo.rollouts import PartWorkers, RaySource, RolloutSource, Spread
 from tf_trpo.rollouts.vine import VineSettings
 from tf_trpo.training.callback_list import callback_list, released
-from tf_trpo.training.checks import check_keras, warn_of_raw_observations
+from tf_trpo.training.checks import check_keras, warn_of_raw_observations, warn_of_short_segments
 from tf_trpo.training.cloning import Imitator
 from tf_trpo.training.devices import prepare_gpus
 from tf_trpo.training.identity import check_compiled_as, check_unchanged, run_identity
@@ -209,6 +209,7 @@ class TRPO(Imitator):
         check_whole_numbers(lowest=0, seed=seed, restart_every=restart_every)
         check_unchanged(self)
         warn_of_raw_observations(self)
+        warn_of_short_segments(self, num_steps)
         opening: Any = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
         opening |= {"info_keys": info_keys, "costs": self.costs, "num_envs": num_envs}
         opening |= {"backend": backend, "timeout": env_timeout}
