@@ -15,7 +15,11 @@ ifneq ($(origin PYTHON),file)
 ifeq ($(filter clean,$(MAKECMDGOALS)),)
 ifneq ($(wildcard $(BIN)/python),)
 VENV_HAS := $(shell $(BIN)/python -c '$(MINOR_VERSION)')
-ifneq ($(shell $(PYTHON) -c '$(MINOR_VERSION)'),$(VENV_HAS))
+ASKED_FOR := $(shell $(PYTHON) -c '$(MINOR_VERSION)')
+ifeq ($(ASKED_FOR),)
+$(error PYTHON=$(PYTHON) cannot be run)
+endif
+ifneq ($(ASKED_FOR),$(VENV_HAS))
 $(error $(VENV) has Python $(VENV_HAS): run make clean first)
 endif
 endif

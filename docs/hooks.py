@@ -47,7 +47,17 @@ ALSO = {
 }
 """Names of modules that the pages speak of and that no package has at its top, since importing them takes seconds."""
 INHERITED = {
-    "tf_trpo.TRPO": ("compile", "imitate", "clone", "evaluate", "predict", "export", "save", "load_checkpoint"),
+    "tf_trpo.TRPO": (
+        "compile",
+        "start_at_anchor",
+        "imitate",
+        "clone",
+        "evaluate",
+        "predict",
+        "export",
+        "save",
+        "load_checkpoint",
+    ),
 }
 """Inherited methods that the page of a class shows, since its users call them; other classes show only their own."""
 _REEXPORT = re.compile(r"^ *(?:from \S+ import \(?\s*(\w+) as \1\b|([A-Z_]+)(?::.*)? = )", re.MULTILINE)

@@ -9,16 +9,24 @@ from types import MappingProxyType
 SYNONYMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "batch_size": ("minibatch_size",),
+        "cg_max_steps": ("cg_iterations",),
+        "ent_coef": ("entropy_coefficient",),
         "enviroment": ("env",),
         "environment": ("env",),
         "gae_lam": ("gae_lambda",),
         "lam": ("gae_lambda",),
         "logdir": ("run_dir",),
+        "line_search_max_iter": ("max_backtracks",),
+        "line_search_shrinking_factor": ("backtrack_ratio",),
         "lr": ("learning_rate",),
+        "n_critic_updates": ("value_epochs",),
         "n_envs": ("num_envs",),
+        "n_epochs": ("ppo_epochs", "value_epochs"),
         "n_steps": ("num_steps",),
+        "net_arch": ("hidden_sizes",),
         "output": ("run_dir",),
         "steps": ("total_steps",),
+        "sub_sampling_factor": ("curvature_fraction",),
         "target_kl": ("max_kl",),
         "timesteps": ("total_steps", "steps"),
         "total_timesteps": ("total_steps", "steps"),
@@ -42,7 +50,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     known = list(known)
     found = same_meaning(name, known)
     if found is None:
-        others = {other: same for other in SYNONYMS if (same := same_meaning(other, known))}
+        # Short ones are spelled like too many other words.
+        others = {other: same for other in SYNONYMS if len(other) > 5 and (same := same_meaning(other, known))}
         spelled = others | {_plain(each): each for each in known}
         found = next((spelled[close] for close in difflib.get_close_matches(_plain(name), spelled, n=1)), None)
     return found

@@ -34,6 +34,8 @@ def test_an_unknown_option_ends_with_one_line_and_its_name(arguments, refused):
         ("tune --algorithm ppo --learning-rate 1", "--ppo-learning-rate"),
         # Another option that is refused does not hide the suggestion.
         ("train --gamma 5 --learning-rate 1", "--value-learning-rate"),
+        ("train --algorithm ppo --gamma 5 --learning-rate 1", "--ppo-learning-rate"),
+        ("train --algorithm ppo --n-epochs 1", "--ppo-epochs"),
         # A search has other steps, and refuses total_steps.
         ("tune --total-timesteps 1", "--steps"),
         ("tune --totl-steps 1", "--steps"),
@@ -56,16 +58,24 @@ def test_the_algorithm_of_the_suggestion_may_come_from_a_preset_or_a_run(preset,
 
 USUAL = {
     "batch-size": "value-minibatch-size",
+    "cg-max-steps": "cg-iterations",
+    "ent-coef": "entropy-coefficient",
     "enviroment": "env",
     "environment": "env",
     "gae-lam": "gae-lambda",
     "lam": "gae-lambda",
     "logdir": "run-dir",
+    "line-search-max-iter": "max-backtracks",
+    "line-search-shrinking-factor": "backtrack-ratio",
     "lr": "value-learning-rate",
+    "n-critic-updates": "value-epochs",
     "n-envs": "num-envs",
+    "n-epochs": "value-epochs",
     "n-steps": "num-steps",
+    "net-arch": "hidden-sizes",
     "output": "run-dir",
     "steps": "total-steps",
+    "sub-sampling-factor": "curvature-fraction",
     "timesteps": "total-steps",
     "total-timesteps": "total-steps",
     "verbose": "quiet",
@@ -75,6 +85,11 @@ USUAL = {
 @pytest.mark.parametrize(("typed", "meant"), USUAL.items())
 def test_the_names_of_other_libraries_are_understood(typed, meant, refused):
     assert f"; there is --{meant}; see train --help" in refused("train", f"--{typed}", "1")
+
+
+@pytest.mark.parametrize("typed", ["xla", "stop", "lim"])
+def test_a_short_synonym_is_not_suggested_for_what_is_spelled_like_it(typed, refused):
+    assert "there is" not in refused("train", f"--{typed}", "1")
 
 
 def test_every_synonym_is_tested():

@@ -128,7 +128,7 @@ REFUSED = {
     "--algorithm kl-penalty --penalty theory --gamma 1": "gamma must be in (0, 1) for the penalty of the theory, got 1",
     # Limits without costs, and costs and anchors that do not exist.
     "--cost-limits 25": f"cost_limits {OTHER} {SAFE}, and does nothing in trpo",
-    "--algorithm constrained-trust-region --cost-limits 25": "cost_limits has 1 limits, and the agent has 0 costs",
+    "--algorithm constrained-trust-region --cost-limits 25": "cost_limits need costs, and the agent has none",
     "--algorithm lagrangian-trust-region --costs speed --cost-limits 25 3": "cost_limits has 2 limits, and the agent",
     "--algorithm lagrangian-trust-region --costs speed --cost-limits 0": "cost_limits must be positive and finite",
     "--algorithm constrained-trust-region --cost-limits 1 2 3 4 5": "cost_limits must be 1 to 4 finite numbers",

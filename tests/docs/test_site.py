@@ -76,7 +76,17 @@ def test_the_page_of_a_class_shows_the_inherited_methods_that_users_call(site):
     page = (site / "reference" / "tf_trpo" / "index.html").read_text(encoding="utf-8")
     methods = ["for_env", "fit", *hooks.INHERITED["tf_trpo.TRPO"]]
     shown = re.findall(r'id="tf_trpo\.TRPO\.(\w+)"', page)
-    assert {*methods} >= {"compile", "evaluate", "predict", "export", "save", "load_checkpoint", "clone", "imitate"}
+    assert {*methods} >= {
+        "compile",
+        "evaluate",
+        "predict",
+        "export",
+        "save",
+        "load_checkpoint",
+        "clone",
+        "imitate",
+        "start_at_anchor",
+    }
     assert sorted(shown) == sorted(methods)
 
 

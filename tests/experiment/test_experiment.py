@@ -263,10 +263,6 @@ def test_a_run_with_an_anchor_starts_at_it(tmp_path):
     np.testing.assert_array_equal(near.make_agent().policy.flat_weights, anchor.policy.flat_weights)
     with pytest.raises(ValueError, match="the policy must have the network of its anchor"):
         near.replace(hidden_sizes=(5,)).make_agent()
-
-
-def test_branches_of_a_rollout_have_a_limited_number_of_steps():
-    with pytest.raises(
-        ValueError, match=r"vine_states times .* times num_envs must be at most 50000000, got 1152000000"
-    ):
-        Experiment().replace(num_envs=8, vine_states=16, vine_actions=9, vine_steps=1_000_000)
+    for setting, value in (("ema_momentum", 0.9), ("final_std", 0.1), ("demonstrations", "some/data-v0")):
+        with pytest.raises(ValueError, match=f"{setting} must be None with an anchor"):
+            near.replace(**{setting: value})

@@ -339,6 +339,26 @@ class TestAnchor:
             with pytest.raises(ValueError, match="must have the network of its anchor"):
                 other.start_at_anchor()
 
+    def test_a_policy_that_would_compute_something_else_is_not_started_at_it(self):
+        """The initial std is no weight of a std that depends on the observation; names of layers do not matter."""
+
+        def made(initial_std):
+            inputs = keras.Input([3])
+            network = keras.Model(inputs, keras.layers.Dense(4)(inputs))
+            settings = PolicySettings(state_dependent_std=True, initial_std=initial_std, ema_momentum=None)
+            return tf_trpo.TRPO.for_env("Pendulum-v1", network=network, policy=settings, seed=0)
+
+        start, same, other = made(0.5), made(0.5), made(1.0)
+        start.policy.assign_flat_weights(start.policy.flat_weights + 0.1)
+        for agent in (same, other):
+            agent.compile(TrustRegion(anchor_kl=0.1), anchor=start)
+        same.start_at_anchor()
+        np.testing.assert_array_equal(same.policy.flat_weights, start.policy.flat_weights)
+        before = other.policy.flat_weights.numpy()
+        with pytest.raises(ValueError, match="must have the network of its anchor"):
+            other.start_at_anchor()
+        np.testing.assert_array_equal(other.policy.flat_weights, before)
+
     @pytest.mark.parametrize(
         "optimizer", [TrustRegion(anchor_kl=0.1), LAGRANGIAN, ConstrainedTrustRegion(0.1, cost_limits=(3.0, 4.0))]
     )
@@ -366,7 +386,7 @@ class TestAnchor:
         agent.anchor = None
         with pytest.raises(ValueError, match="the agent observes array of shape"):
             agent.compile(TrustRegion(anchor_kl=0.1), anchor=tf_trpo.TRPO.for_env("CartPole-v1"))
-        with pytest.raises(ValueError, match="cost_limits has 0 limits, and the agent has 0 costs"):
+        with pytest.raises(ValueError, match="cost_limits need costs, and the agent has none"):
             agent.compile(ConstrainedTrustRegion())
 
     def test_what_is_refused_leaves_the_agent_as_it_was(self):

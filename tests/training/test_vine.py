@@ -54,7 +54,7 @@ def make_agent(environment, optimizer=None, costs=(), **update):
 
 def collected(agent, environment, settings, *, num_envs=2, num_steps=24):
     """Collect a rollout with branches in new environments."""
-    vine = settled_vine(settings, agent.policy, num_steps)
+    vine = settled_vine(settings, agent.policy, num_steps, 1)
     environments = make_vector_environment(environment, num_envs, costs=agent.costs)
     source = LocalSource(environments, make_actor(agent.policy, num_envs), seed=3, vine=vine)
     noise = rollout_noise(vine, agent.policy.action_distribution, num_steps, num_envs, 3, 0)
@@ -237,3 +237,11 @@ def test_an_agent_learns_with_branches(environment, settings):
     agent.fit(environment, steps, num_envs=4, num_steps=256, vine=VineSettings(16, **settings), seed=0, verbose=0)
     after = agent.evaluate(environment, 20)["mean_return"]
     assert before < goal < after
+
+
+def test_branches_of_a_rollout_have_a_limited_number_of_steps():
+    """Nothing is allocated before."""
+    agent = tf_trpo.TRPO.for_env("CartPole-v1", seed=0)
+    pattern = r"vine_states times .* times num_envs must be at most 50000000, got 64000000"
+    with pytest.raises(ValueError, match=pattern):
+        agent.fit("CartPole-v1", 1_000, num_envs=4, num_steps=32, vine=VineSettings(8, vine_steps=1_000_000), verbose=0)

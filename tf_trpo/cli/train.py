@@ -133,15 +133,16 @@ def _command(given: Mapping[str, Any]) -> Command:
 
 def _suggested(given: Mapping[str, Any]) -> set[str]:
     """Return the names of the options that can be given with others."""
-    return {*leaves(CommandOptions), *names_of_settings(lambda: _command(given).experiment)}
+    return {*leaves(CommandOptions), *names_of_settings(lambda: _command(given).experiment, given)}
 
 
-def names_of_settings(make_experiment: Callable[[], Experiment]) -> set[str]:
-    """Return the names of the settings of an experiment; of the default one, if the experiment is refused."""
-    try:
-        return {*make_experiment().flat()}
-    except ValueError:
-        return {*Experiment().flat()}
+def names_of_settings(make_experiment: Callable[[], Experiment], given: Mapping[str, Any]) -> set[str]:
+    """Return the names of the settings of an experiment; if it is refused, of one that has its algorithm alone."""
+    algorithm = {name: given[name] for name in ("algorithm",) if name in given}
+    for make_one in (make_experiment, lambda: Experiment().replace(**algorithm)):
+        with contextlib.suppress(ValueError):
+            return {*make_one().flat()}
+    return {*Experiment().flat()}
 
 
 def read_experiment(presets: Sequence[str], settings: Mapping[str, Any]) -> tuple[Experiment, str]:

@@ -110,7 +110,7 @@ def read_command(argv: Sequence[str]) -> tuple[TuneOptions, Tuning, str]:
 
 def _suggested(given: Mapping[str, Any]) -> set[str]:
     """Return the names of the options that can be given with others."""
-    settings = names_of_settings(lambda: _command(given)[1].experiment)
+    settings = names_of_settings(lambda: _command(given)[1].experiment, given)
     return {*leaves(TuneOptions), *settings} - REFUSED.keys()
 
 

@@ -20,6 +20,7 @@ from tf_trpo.optimizers import (
     KLPenalty,
     LagrangianTrustRegion,
     NaturalPolicyGradient,
+    Problem,
     TrustRegion,
     VanillaPolicyGradient,
 )
@@ -90,6 +91,8 @@ class Experiment:
         self.algorithm.check_gamma(self.update.gamma)
         if self.algorithm.imitates and self.cloning.demonstrations is None:
             raise ValueError("demonstration_weight must be 0 without demonstrations")
+        if self.policy.anchor is not None:
+            self._check_anchor()
         self.run.spread(self.rollouts.shards).shards_of(self.rollouts.num_envs)
         if self.run.workers and self.rollouts.backend != "sync":
             raise ValueError(
@@ -107,8 +110,15 @@ class Experiment:
         if self.rollouts.steps_together:
             self._check_stepped_together()
 
+    def _check_anchor(self) -> None:
+        shown, policy = self.cloning.demonstrations, self.policy
+        require(shown is None, "demonstrations", "None with an anchor, since training begins with one of them", shown)
+        Problem(
+            is_averaged=policy.ema_momentum is not None, is_scheduled=policy.final_std is not None
+        ).check_limits_hold()
+
     def _check_vine(self) -> None:
-        self.vine.check_rollout(self.rollouts.num_steps, self.rollouts.num_envs)
+        self.vine.check_rollout(self.rollouts.num_steps)
         found = {
             f"the backend {self.rollouts.backend}": self.rollouts.backend != "sync",
             "workers": self.run.workers > 0,

@@ -29,7 +29,9 @@ _FAR = 4.0
 
 def check_number_of_limits(limits: Sequence[float], num_costs: int) -> None:
     """Raise ValueError unless there are costs, and a limit for each one."""
-    if not num_costs or len(limits) != num_costs:
+    if not num_costs:
+        raise ValueError("cost_limits need costs, and the agent has none: costs=[...], or --costs NAME")
+    if len(limits) != num_costs:
         raise ValueError(
             f"cost_limits has {len(limits)} limits, and the agent has {num_costs} costs: give one for each"
         )

@@ -78,10 +78,13 @@ class LagrangianTrustRegion(TrustRegion):
         fits = all(0 < limit < math.inf for limit in self.cost_limits)
         require(fits, "cost_limits", "positive and finite numbers", self.cost_limits)
 
+    @property
+    def has_limits(self) -> bool:
+        return True
+
     def check_problem(self, problem: Problem) -> None:
         check_number_of_limits(self.cost_limits, problem.num_costs)
         super().check_problem(problem)
-        problem.check_limits_hold()
 
     def make_state(self, policy: Policy) -> State:
         count = len(self.cost_limits)

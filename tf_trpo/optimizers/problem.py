@@ -30,5 +30,5 @@ class Problem(NamedTuple):
         if self.is_scheduled:
             raise ValueError(
                 "final_std must be None with an anchor or limits on costs: a schedule changes the policy without "
-                "regard to the limits"
+                "regard to the limits: PolicySettings(final_std=None), or --final-std None"
             )

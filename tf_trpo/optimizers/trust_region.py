@@ -107,11 +107,16 @@ class TrustRegion(PolicyOptimizer):
         """Whether a step has limits in addition to max_kl."""
         return self.anchor_kl is not None
 
+    @property
+    def has_limits(self) -> bool:
+        """Whether the policy has limits in addition to those of a step."""
+        return self.is_constrained
+
     def check_problem(self, problem: Problem) -> None:
         if problem.is_anchored != (self.anchor_kl is not None):
             given, missing = ("an anchor", "anchor_kl") if problem.is_anchored else ("anchor_kl", "an anchor")
             raise ValueError(f"{given} is given without {missing}: {type(self).__name__} needs both or neither")
-        if self.is_constrained:
+        if self.has_limits:
             problem.check_limits_hold()
 
     def settled(self, policy: Policy) -> Self:

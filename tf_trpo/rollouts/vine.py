@@ -45,25 +45,30 @@ class VineSettings:
             value = getattr(self, name)
             require(bool(self.vine_states) or value is None, name, "None without vine_states", value)
 
-    def check_rollout(self, num_steps: int, num_envs: int = 1) -> None:
-        """Raise ValueError if there are more states than rows of a rollout, or too many steps of branches."""
+    def check_rollout(self, num_steps: int) -> None:
+        """Raise ValueError if vine_states is larger than the number of rows of a rollout."""
         at_most = f"at most the num_steps of a rollout, {num_steps}"
         require(self.vine_states <= num_steps, "vine_states", at_most, self.vine_states)
-        steps = self.vine_states * (self.vine_actions or MOST_ACTIONS) * (self.vine_steps or _STEPS) * num_envs
-        product = "vine_states times vine_actions times vine_steps times num_envs"
-        require(steps <= _MOST_BRANCH_STEPS, product, f"at most {_MOST_BRANCH_STEPS}", steps)
 
-    def settled(self, num_actions: int | None) -> Vine | None:
+    def settled(self, num_actions: int | None, num_envs: int) -> Vine | None:
         """Return the settings with their defaults filled in; None without branches.
 
         Args:
           num_actions: number of actions of the policy's discrete space; None for another action space.
+          num_envs: number of environments.
+
+        Raises:
+          ValueError: the branches of a rollout would have too many steps.
         """
         if not self.vine_states:
             return None
         tries_all = self.vine_actions is None and num_actions is not None and num_actions <= MOST_ACTIONS
         actions = num_actions if tries_all else self.vine_actions
-        return Vine(self.vine_states, actions or _ACTIONS, self.vine_steps or _STEPS, tries_all)
+        vine = Vine(self.vine_states, actions or _ACTIONS, self.vine_steps or _STEPS, tries_all)
+        steps = vine.states * vine.actions * vine.steps * num_envs
+        product = "vine_states times vine_actions times vine_steps times num_envs"
+        require(steps <= _MOST_BRANCH_STEPS, product, f"at most {_MOST_BRANCH_STEPS}", steps)
+        return vine
 
 
 class Vine(NamedTuple):

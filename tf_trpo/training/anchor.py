@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
+
 from tf_trpo.models import Policy
-from tf_trpo.models.structure import describe_layers, layers_of
+from tf_trpo.models.structure import layers_of
 from tf_trpo.ranges import check_types
-from tf_trpo.spaces import difference
+from tf_trpo.spaces import difference, map_parts
 
 if TYPE_CHECKING:
     from tf_trpo.training.agent import Agent
@@ -60,14 +61,19 @@ def start_at(policy: Policy, anchor: Policy) -> None:
     """Give a policy the weights and observation statistics of its anchor.
 
     Raises:
-      ValueError: the networks differ.
+      ValueError: the policy, which is then unchanged, would not compute what its anchor computes.
     """
-    pairs = [(policy.encoder, anchor.encoder), (policy.action_distribution, anchor.action_distribution)]
-    shapes = [[[weight.shape for weight in part.weights] for part in pair] for pair in pairs]
-    if _network(policy) != _network(anchor) or any(own != near for own, near in shapes):
-        raise ValueError("the policy must have the network of its anchor, at which it starts: give the same settings")
-    for own, near in pairs:
-        own.set_weights(near.get_weights())
+    parts = [(policy.encoder, anchor.encoder), (policy.action_distribution, anchor.action_distribution)]
+    before = [own.get_weights() for own, _ in parts]
+    shapes = [[[weight.shape for weight in part.weights] for part in pair] for pair in parts]
+    if all(own == near for own, near in shapes):
+        for own, near in parts:
+            own.set_weights(near.get_weights())
+        if np.array_equal(_computed(policy), _computed(anchor)):
+            return
+        for (own, _), weights in zip(parts, before, strict=True):
+            own.set_weights(weights)
+    raise ValueError("the policy must have the network of its anchor, at which it starts: give the same settings")
 
 
 def fingerprint(anchor: Policy | None) -> str | None:
@@ -80,10 +86,11 @@ def fingerprint(anchor: Policy | None) -> str | None:
     return digest.hexdigest()
 
 
-def _network(policy: Policy) -> object:
-    """Describe the network of a policy; that of an anchor is the same although it is not trainable."""
-    described = json.dumps(describe_layers(policy.encoder))
-    return json.loads(described, object_hook=lambda layer: {name: layer[name] for name in layer if name != "trainable"})
+def _computed(policy: Policy) -> np.ndarray:
+    """Return what a policy computes for a few observations."""
+    random = np.random.default_rng(0)
+    rows = map_parts(lambda part: random.random((4, *part.shape)).astype(part.dtype), policy.encoder.spec)
+    return policy.distribution_parameters(rows).numpy()
 
 
 def _meaning(policy: Policy) -> object:

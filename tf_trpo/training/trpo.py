@@ -215,7 +215,7 @@ class TRPO(Imitator):
         opening |= {"backend": backend, "timeout": env_timeout}
         spread = Spread(shards, workers, ray_address, allow_different_workers)
         check_types(vine=(vine, VineSettings | None))
-        branches = settled_vine(vine, self.policy, num_steps)
+        branches = settled_vine(vine, self.policy, num_steps, num_envs)
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
         # XLA compiles while the policy is made ready to act.
         learner = self.learner if update_parts is None else PartedLearner(self.learner, update_parts, self.jit_compile)

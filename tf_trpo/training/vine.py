@@ -35,11 +35,15 @@ class BranchSamples(NamedTuple):
     weights: tf.Tensor
 
 
-def settled_vine(settings: VineSettings | None, policy: Policy, num_steps: int) -> Vine | None:
-    """Return the branches' number and length for a policy and rollouts of T steps; None without branches.
+def settled_vine(settings: VineSettings | None, policy: Policy, num_steps: int, num_envs: int) -> Vine | None:
+    """Return the branches' number and length for a policy and rollouts of T steps of B environments.
+
+    Returns:
+      None without branches.
 
     Raises:
-      ValueError: there are more than T states with branches, or the policy has a memory.
+      ValueError: there are more than T states with branches, the branches would have too many steps, or the policy has
+        a memory.
     """
     if settings is None or not settings.vine_states:
         return None
@@ -48,7 +52,7 @@ def settled_vine(settings: VineSettings | None, policy: Policy, num_steps: int) 
     settings.check_rollout(num_steps)
     distribution = policy.action_distribution
     number = distribution.num_actions if isinstance(distribution, Categorical) else None
-    return settings.settled(number)
+    return settings.settled(number, num_envs)
 
 
 def rollout_noise(
