@@ -221,10 +221,10 @@ def test_an_experiment_refuses_impossible_settings_of_branches(make_agent):
 
 
 def test_default_numbers_depend_on_the_actions():
-    assert VineSettings(2).settled(18) == (2, 18, 8, True)
-    assert VineSettings(2).settled(19) == VineSettings(2).settled(None) == (2, 4, 8, False)
-    assert VineSettings(2, 3, 5).settled(4) == (2, 3, 5, False)
-    assert VineSettings().settled(4) is None
+    assert VineSettings(2).settled(18, 1) == (2, 18, 8, True)
+    assert VineSettings(2).settled(19, 1) == VineSettings(2).settled(None, 1) == (2, 4, 8, False)
+    assert VineSettings(2, 3, 5).settled(4, 1) == (2, 3, 5, False)
+    assert VineSettings().settled(4, 1) is None
 
 
 @pytest.mark.slow

@@ -91,8 +91,6 @@ class Experiment:
         self.algorithm.check_gamma(self.update.gamma)
         if self.algorithm.imitates and self.cloning.demonstrations is None:
             raise ValueError("demonstration_weight must be 0 without demonstrations")
-        if self.policy.anchor is not None:
-            self._check_anchor()
         self.run.spread(self.rollouts.shards).shards_of(self.rollouts.num_envs)
         if self.run.workers and self.rollouts.backend != "sync":
             raise ValueError(
@@ -100,6 +98,8 @@ class Experiment:
             )
         self._check_vine()
         self._check_memory()
+        if self.policy.anchor is not None:
+            self._check_anchor()
         if self.policy.mirror and self.rollouts.backend == "envpool":
             raise ValueError("mirror must be false with the backend envpool: it is known of Gymnasium's environments")
         if self.policy.mirror and self.environment.frame_stack > 1:
