@@ -34,13 +34,13 @@ def require_allowed(settings: Any, **allowed: str) -> None:
       **allowed: by the name of a field, its interval, such as "[0, 1)" or "(0, inf)".
     """
     kind: Any = type(settings)
-    for name, hint in _hints(kind).items():
+    for name, hint in field_types(kind).items():
         value = getattr(settings, name)
         if isinstance(value, list) and get_origin(hint) is tuple:
             object.__setattr__(settings, name, tuple(value))
         require(_is_of(getattr(settings, name), hint), name, described(hint), value)
     for name, interval in allowed.items():
-        value, optional = getattr(settings, name), _is_of(None, _hints(kind)[name])
+        value, optional = getattr(settings, name), _is_of(None, field_types(kind)[name])
         if value is not None or not optional:
             requirement = _WORDS.get(interval, f"in {interval}") + ", or None" * optional
             require(_contains(interval, value), name, requirement, value)
@@ -84,7 +84,8 @@ def _words(hint: Any) -> Iterator[str]:
 
 
 @functools.cache
-def _hints(settings: type) -> dict[str, Any]:
+def field_types(settings: type) -> dict[str, Any]:
+    """Return the types of a dataclass's fields by name; they are read once for each class."""
     names = getattr(settings, "__dataclass_fields__", ())
     return {name: hint for name, hint in get_type_hints(settings).items() if name in names}
 

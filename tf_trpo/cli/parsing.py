@@ -216,13 +216,11 @@ def descriptions(settings: type) -> dict[str, str]:
     return found
 
 
-def _read_descriptions(settings: type) -> dict[str, str]:
+@functools.cache
+def _own_descriptions(settings: type) -> Mapping[str, str]:
     [definition] = ast.parse(textwrap.dedent(inspect.getsource(settings))).body
     assert isinstance(definition, ast.ClassDef)
     return {ast.unparse(field.target): text for field, text in documented_fields(definition)}
-
-
-_own_descriptions: Callable[[type], Mapping[str, str]] = functools.cache(_read_descriptions)
 
 
 def documented_fields(definition: ast.ClassDef) -> Iterator[tuple[ast.AnnAssign, str]]:

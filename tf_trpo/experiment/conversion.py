@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
 from tf_trpo.experiment.options import option_name
 from tf_trpo.optimizers import ALGORITHMS, AdaptiveRadius
-from tf_trpo.ranges import described
+from tf_trpo.ranges import described, field_types
 from tf_trpo.suggestions import nearest, same_meaning
 
 Flat = dict[str, Any]
@@ -30,7 +29,6 @@ CHOICES: Mapping[str, Mapping[str, type | None]] = {
 }
 """Fields that hold one of several classes: field -> name -> class."""
 _NOTHING: Mapping[str, str] = MappingProxyType({})
-_type_hints: Callable[[type], Mapping[str, Any]] = functools.cache(get_type_hints)
 
 
 def leaves(settings: type) -> Mapping[str, Any]:
@@ -49,7 +47,7 @@ def leaves(settings: type) -> Mapping[str, Any]:
 
 def fields(settings: type) -> Sequence[tuple[dataclasses.Field, Any]]:
     """Return the fields of a settings class with their types."""
-    hints = _type_hints(settings)
+    hints = field_types(settings)
     return [(field, hints[field.name]) for field in dataclasses.fields(settings)]
 
 

@@ -13,7 +13,6 @@ from tf_trpo.optimizers.constrained_direction import ConstrainedDirection
 from tf_trpo.optimizers.constraints import Constraint, cost_constraints, relative_excess
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.policy_optimizer import Proposal, State
-from tf_trpo.optimizers.problem import Problem
 from tf_trpo.optimizers.trust_region import TrustRegion
 from tf_trpo.ranges import require, require_allowed
 
@@ -25,16 +24,6 @@ _LARGEST_MARGIN = 4.0
 """Largest margin: a limit that is lowered this far is out of reach, so that all steps reduce the cost."""
 _FAR = 4.0
 """Share above its limit beyond which a total is far from it."""
-
-
-def check_number_of_limits(limits: Sequence[float], num_costs: int) -> None:
-    """Raise ValueError unless there are costs, and a limit for each one."""
-    if not num_costs:
-        raise ValueError("cost_limits need costs, and the agent has none: costs=[...], or --costs NAME")
-    if len(limits) != num_costs:
-        raise ValueError(
-            f"cost_limits has {len(limits)} limits, and the agent has {num_costs} costs: give one for each"
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +68,9 @@ class ConstrainedTrustRegion(TrustRegion):
     def is_constrained(self) -> bool:
         return True
 
-    def check_problem(self, problem: Problem) -> None:
-        check_number_of_limits(self.cost_limits, problem.num_costs)
-        super().check_problem(problem)
+    @property
+    def limits_on_costs(self) -> tuple[float, ...]:
+        return self.cost_limits
 
     def make_state(self, policy: Policy) -> State:
         margins = tf.Variable([0.0] * len(self.cost_limits), dtype=tf.float64, trainable=False)

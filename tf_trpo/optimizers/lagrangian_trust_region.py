@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 from tf_trpo.estimation import Batch, weighted_moments
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import LineSearchResult
-from tf_trpo.optimizers.constrained_trust_region import check_number_of_limits
 from tf_trpo.optimizers.constraints import relative_excess
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.policy_optimizer import Proposal, State, was_taken
-from tf_trpo.optimizers.problem import Problem
 from tf_trpo.optimizers.trust_region import TrustRegion
 from tf_trpo.ranges import require, require_allowed
 
@@ -79,12 +77,8 @@ class LagrangianTrustRegion(TrustRegion):
         require(fits, "cost_limits", "positive and finite numbers", self.cost_limits)
 
     @property
-    def has_limits(self) -> bool:
-        return True
-
-    def check_problem(self, problem: Problem) -> None:
-        check_number_of_limits(self.cost_limits, problem.num_costs)
-        super().check_problem(problem)
+    def limits_on_costs(self) -> tuple[float, ...]:
+        return self.cost_limits
 
     def make_state(self, policy: Policy) -> State:
         count = len(self.cost_limits)

@@ -1,7 +1,8 @@
-"""What an algorithm is used for, and whether the policy that is used is the one that its limits are about."""
+"""What an algorithm is used for, and whether its limits fit."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -19,6 +20,15 @@ class Problem(NamedTuple):
     is_anchored: bool = False
     is_averaged: bool = False
     is_scheduled: bool = False
+
+    def check_cost_limits(self, limits: Sequence[float]) -> None:
+        """Raise ValueError unless there are costs, and a limit for each one."""
+        if not self.num_costs:
+            raise ValueError("cost_limits need costs, and the agent has none: costs=[...], or --costs NAME")
+        if len(limits) != self.num_costs:
+            raise ValueError(
+                f"cost_limits has {len(limits)} limits, and the agent has {self.num_costs} costs: give one for each"
+            )
 
     def check_limits_hold(self) -> None:
         """Raise ValueError if limits on costs or the KL from an anchor would not hold for the policy that is used."""

@@ -108,15 +108,17 @@ class TrustRegion(PolicyOptimizer):
         return self.anchor_kl is not None
 
     @property
-    def has_limits(self) -> bool:
-        """Whether the policy has limits in addition to those of a step."""
-        return self.is_constrained
+    def limits_on_costs(self) -> tuple[float, ...] | None:
+        """The limit on the mean total of each cost; None if the algorithm limits no costs."""
+        return None
 
     def check_problem(self, problem: Problem) -> None:
+        if self.limits_on_costs is not None:
+            problem.check_cost_limits(self.limits_on_costs)
         if problem.is_anchored != (self.anchor_kl is not None):
             given, missing = ("an anchor", "anchor_kl") if problem.is_anchored else ("anchor_kl", "an anchor")
             raise ValueError(f"{given} is given without {missing}: {type(self).__name__} needs both or neither")
-        if self.has_limits:
+        if self.anchor_kl is not None or self.limits_on_costs is not None:
             problem.check_limits_hold()
 
     def settled(self, policy: Policy) -> Self:

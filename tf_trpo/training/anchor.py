@@ -63,16 +63,12 @@ def start_at(policy: Policy, anchor: Policy) -> None:
     Raises:
       ValueError: the policy, which is then unchanged, would not compute what its anchor computes.
     """
-    parts = [(policy.encoder, anchor.encoder), (policy.action_distribution, anchor.action_distribution)]
-    before = [own.get_weights() for own, _ in parts]
-    shapes = [[[weight.shape for weight in part.weights] for part in pair] for pair in parts]
-    if all(own == near for own, near in shapes):
-        for own, near in parts:
-            own.set_weights(near.get_weights())
+    before, near = policy.get_weights(), anchor.get_weights()
+    if [weight.shape for weight in before] == [weight.shape for weight in near]:
+        policy.set_weights(near)
         if np.array_equal(_computed(policy), _computed(anchor)):
             return
-        for (own, _), weights in zip(parts, before, strict=True):
-            own.set_weights(weights)
+        policy.set_weights(before)
     raise ValueError("the policy must have the network of its anchor, at which it starts: give the same settings")
 
 
