@@ -201,7 +201,10 @@ def test_values_are_converted_to_the_type_of_their_setting(name, text, value):
             {"memory": "gru", "num_steps": 128, "segment_length": 48},
             "num_steps must be a multiple of segment_length, 48, got 128",
         ),
-        ({"memory": "gru", "burn_in": 4096}, "burn_in must be at most num_steps less segment_length, 1984, got 4096"),
+        (
+            {"memory": "gru", "burn_in": 4096},
+            "burn_in must be at most num_steps - segment_length = 2048 - 64, got 4096",
+        ),
         ({"memory": "gru", "preconditioner_rank": 8}, "preconditioner_rank must be 0 with a memory, got 8"),
         ({"memory": "gru", "demonstrations": "mine-v0"}, "demonstrations must be None with a memory, got 'mine-v0'"),
         ({"memory": "gru", "anchor": "a.keras"}, "anchor must be None with a memory, got 'a.keras'"),

@@ -273,12 +273,17 @@ def test_cells_that_cannot_be_trained_are_refused():
     np.testing.assert_array_equal(Memory(Cell(), F).initial(2)[0], np.full((2, F), 0.5))
 
 
-def odd(state_size=F, **kwargs):
-    """odd(function): a cell that computes a function (inputs, states) -> (outputs, new states)."""
+def odd(state_size=F, first=None, **kwargs):
+    """odd(function): a cell that computes a function (inputs, states) -> (outputs, new states).
+
+    `first` is the function batch_size -> initial states.
+    """
 
     def make(function):
         cell = keras.layers.Layer(**kwargs)
         cell.state_size, cell.call = state_size, lambda inputs, states, training=False: function(inputs, states)
+        if first is not None:
+            cell.get_initial_state = first
         return cell
 
     return make
@@ -288,12 +293,23 @@ def mixed(rows):
     return rows - tf.reduce_mean(rows, axis=0)
 
 
+def leaked(rows):
+    """Change all rows but the first one, by the first one."""
+    return tf.concat([rows[:1], rows[1:] + rows[:1]], axis=0)
+
+
+def by_row(batch_size):
+    return [tf.ones([batch_size, F]) * tf.range(batch_size, dtype=tf.float32)[:, None]]
+
+
 NEW, MIXES = "must give new states like those that it gets: it gets float32 [3, 2], and gives ", "its cell mixes rows"
 OUTPUTS = "must give float32 outputs [N, U], U at least 1, and for N = 3 it gives "
 SAME = "must give the same for the same inputs and states: it is random, or counts calls"
 ODD = {
     "mixes outputs": (odd()(lambda x, s: (mixed(x), s)), MIXES),
     "mixes inputs into states": (odd()(lambda x, s: (tf.tanh(s[0]), [tf.tanh(s[0] + mixed(x))])), MIXES),
+    "mixes only into other rows": (odd()(lambda x, s: (x, [s[0] + leaked(x)])), MIXES),
+    "begins differently": (odd(first=by_row)(lambda x, s: (x + s[0], s)), MIXES),
     "mixes states": (odd()(lambda x, s: (mixed(s[0]), [s[0] + x])), MIXES),
     "no outputs": (odd()(lambda x, s: (x[:, :0], s)), OUTPUTS + "float32 [3, 0]"),
     "outputs of rank 3": (odd()(lambda x, s: (x[:, None], s)), OUTPUTS + "float32 [3, 1, 2]"),
@@ -308,6 +324,14 @@ ODD = {
     "a state that grows": (odd()(lambda x, s: (x, [tf.concat([s[0], x], 1)])), NEW + "float32 [3, 4]"),
     "a state of another type": (odd()(lambda x, s: (x, [tf.cast(s[0], tf.float64)])), NEW + "float64 [3, 2]"),
     "random": (odd()(lambda x, s: (x + tf.random.normal([F]), s)), SAME),
+    "first states of a known number of rows": (
+        odd(first=lambda batch_size: [np.zeros((batch_size, F), np.float32)])(lambda x, s: (x, [s[0] + x])),
+        "must work if the number of rows is not known before",
+    ),
+    "rows counted in Python": (
+        odd()(lambda x, s: (x, [s[0] + np.ones(x.shape[0])[:, None].astype(np.float32)])),
+        "must work if the number of rows is not known before",
+    ),
     "not finite": (odd()(lambda x, s: (x * np.nan, s)), "gives outputs or states that are not finite"),
 }
 ODD |= {
@@ -332,6 +356,22 @@ def test_a_cell_whose_regularizer_or_constraint_training_would_ignore_is_refused
             Memory(cell, F)
         with pytest.raises(ValueError, match=message):
             Memory(like(cell, 0), F)
+
+
+@pytest.mark.parametrize("structure", [lambda state: state, lambda state: (state,), lambda state: [state]])
+def test_first_states_may_have_any_structure_that_keras_allows(structure):
+    def first(batch_size):
+        return structure(tf.zeros([batch_size, F]))
+
+    def make():
+        return odd(first=first)(lambda x, s: (tf.tanh(s[0]), [s[0] + x]))
+
+    features = tf.random.stateless_normal([S, L, F], [0, 0])
+    expected = keras.layers.RNN(make(), return_sequences=True)(features)
+    never = tf.zeros([S, L], tf.bool)
+    memory = Memory(make(), F)
+    outputs = memory(tf.reshape(features, [S * L, F]), Segments((), memory.initial(S), never, never))
+    np.testing.assert_allclose(tf.reshape(outputs, expected.shape), expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ODD)

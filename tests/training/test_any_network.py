@@ -175,6 +175,10 @@ REFUSED = {
     "argmax": (first_and(lambda rows: tf.one_hot(tf.argmax(rows, axis=-1), 4)), "derivative by .*first"),
     "round": (first_and(tf.round), "derivative by .*first"),
     "rows mixed": (first_and(lambda rows: rows - tf.reduce_mean(rows, axis=0)), "mixes rows"),
+    "rows mixed, but not into the first": (
+        first_and(lambda rows: tf.concat([rows[:1], rows[1:] + rows[:1]], axis=0)),
+        "mixes rows",
+    ),
     "two outputs": (two_outputs, "one vector of features for each observation, not a list"),
     "half embedded": (token_and_numbers, r"elements \[2, 3\] of the observation as whole numbers, .*normalize_observ"),
     "a layer": (lambda: layers.Dense(4), "must be a keras.Model, got <Dense"),

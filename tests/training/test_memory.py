@@ -363,7 +363,7 @@ def test_settings_of_a_memory_are_refused_without_one_and_where_they_do_not_fit(
     for num_steps in (4, 12):
         with pytest.raises(ValueError, match="num_steps must be a multiple of segment_length, 8"):
             agent.fit(Cue, 10, num_steps=num_steps, verbose=0)
-    with pytest.raises(ValueError, match="burn_in must be at most num_steps less segment_length, 8"):
+    with pytest.raises(ValueError, match="burn_in must be at most num_steps - segment_length = 16 - 8, got 9"):
         make_agent(burn_in=9).fit(Cue, 10, num_steps=16, verbose=0)
     with pytest.raises(ValueError, match="memory: the settings name lstm, and 'gru' is given"):
         tf_trpo.TRPO.for_env(Cue, memory="gru", policy=PolicySettings(memory="lstm"))
@@ -497,6 +497,8 @@ def test_predict_goes_on_with_the_state_it_gives():
             action, single[i] = agent.predict(rows[i], single[i])
             assert action == actions[i]
             np.testing.assert_allclose(single[i][0], state[0][i], rtol=1e-6, atol=1e-7)
+            # As JSON has it.
+            assert agent.predict(rows[i], [single[i][0].tolist()])[0] == agent.predict(rows[i], single[i])[0]
     nan, text, units = np.full(4, np.nan), np.array(["a"] * 4), np.ones(4)
     one = np.where(np.arange(4) == 2, np.inf, 0.0)
     odd = (nan, one, np.full(4, 1e39), 1j * units, text, units > 0, units.astype(object))

@@ -16,7 +16,7 @@ from tf_trpo.models.networks import default_network, feature_shape, first_affine
 from tf_trpo.models.normalization import RunningNormalization, Statistics
 from tf_trpo.spaces import PartSpec, Spec, as_spec, flatten_to, from_json, map_parts, parts, to_json, without_masks
 
-_WITHOUT_STATES = "the model has a memory: call `step` with the memory's states, or give `Segments`"
+_WITHOUT_STATES = "the model has a memory, whose states are missing: call an agent's `predict` or a policy's `step`"
 _WITHOUT_MEMORY = "`Segments` are given, and the model has no memory for their states"
 
 

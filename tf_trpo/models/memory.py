@@ -67,7 +67,7 @@ class Memory(keras.layers.Layer):
         check_cell(cell)
         self.cell = cell
         self.num_features = num_features
-        # Building fails in some other dtypes, and may add weights in others.
+        # Before building, which fails in some dtypes, and after it, because it adds weights.
         self._check_settings()
         if not cell.built:
             cell.build((None, num_features))
@@ -100,11 +100,27 @@ class Memory(keras.layers.Layer):
             raise ValueError(
                 "the cell of a memory must give the same for the same inputs and states: it is random, or counts calls"
             )
-        if not _agree([part[:1] for part in found], self._results(features[:, :1])):
-            raise ValueError(
-                "a memory must give each row the same outputs and states alone and in a batch: its cell mixes rows"
-            )
+        for row in (slice(number, number + 1) for number in range(_ROWS)):
+            if not _agree([part[row] for part in found], self._results(features[:, row])):
+                raise ValueError(
+                    "a memory must give each row the same outputs and states alone and in a batch: its cell mixes rows"
+                )
+        self._check_any_count()
         return num_outputs
+
+    def _check_any_count(self) -> None:
+        """Trace a step whose number of rows is unknown, as in exported models."""
+
+        def step(features: tf.Tensor) -> Any:
+            return self.step(features, self.initial(tf.shape(features)[0]))
+
+        inputs = tf.TensorSpec([None, self.num_features], self.compute_dtype)
+        try:
+            tf.function(step, input_signature=[inputs], autograph=False).get_concrete_function()
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise ValueError(
+                f"the cell of a memory must work if the number of rows is not known before, and fails: {error}"
+            ) from error
 
     def _check_first_states(self) -> None:
         with tf.GradientTape() as tape:
@@ -125,7 +141,9 @@ class Memory(keras.layers.Layer):
         try:
             outputs, after = self.step(features, states)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"the cell of a memory must return outputs and new states: {error}") from error
+            raise ValueError(
+                f"the cell of a memory fails, or does not return outputs and new states: {error}"
+            ) from error
         outputs = tf.convert_to_tensor(outputs)
         if _described(after) != _described(states):
             raise ValueError(
@@ -219,7 +237,8 @@ class Memory(keras.layers.Layer):
 def _first_states(cell: keras.layers.Layer, count: int | tf.Tensor) -> Any:
     """Make a cell's states for the start of episodes, in its own structure; zeros by default, as keras.layers.RNN."""
     if hasattr(cell, "get_initial_state"):
-        return cell.get_initial_state(batch_size=count)
+        states = cell.get_initial_state(batch_size=count)
+        return list(states) if tf.nest.is_nested(states) else [states]
     sizes = [cell.state_size] if isinstance(cell.state_size, numbers.Integral) else cell.state_size
     return [tf.zeros([count, int(size)], cell.compute_dtype) for size in sizes]
 

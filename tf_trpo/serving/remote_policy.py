@@ -54,7 +54,7 @@ class RemotePolicy:
 
     def begin(self) -> None:
         """Reset the memory: the next observations, all rows of them, are the first ones of their episodes."""
-        self._state, self._version = {}, ""
+        self._state, self._version, self._state_names = {}, "", None
 
     def act(self, observations: Any, seed: tuple[int, int] | None = None) -> Any:
         """Ask the server for actions for observations.
@@ -100,7 +100,7 @@ class RemotePolicy:
     def _begin_with(self, count: int) -> None:
         """Ask for the states in which episodes begin if there is a memory, and keep to the version that is served now.
 
-        Without a memory, this happens once.
+        Without a memory, this happens once until `begin`.
         """
         self._version = ""
         answer = self._ask("GET", "/metadata")

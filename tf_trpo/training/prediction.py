@@ -63,12 +63,14 @@ def _states(policy: Policy, state: Any, count: int, *, single: bool) -> tuple[tf
         return initial
     if not initial:
         raise ValueError("state: the agent has no memory")
-    given = [np.asarray(part) for part in (state if isinstance(state, tuple) else ())]
+    given = [np.asarray(part) for part in (state if isinstance(state, tuple | list) else ())]
     parts = [part[None] if single else part for part in given]
     fits = [part.shape for part in parts] == [tuple(part.shape) for part in initial]
     if not fits or not all(map(_finite, parts, (part.dtype.as_numpy_dtype for part in initial))):
         shapes = ", ".join(str(list(part.shape[single:])) for part in initial)
-        raise ValueError(f"state must be as predict returned it for the previous observations: finite arrays {shapes}")
+        raise ValueError(
+            f"state must be as predict returned it for the previous observations: a tuple of finite arrays {shapes}"
+        )
     return tuple(tf.cast(part, now.dtype) for part, now in zip(parts, initial, strict=True))
 
 

@@ -84,8 +84,8 @@ class UpdateSettings:
         """
         length = self.segment_length or _default_segment_length(num_steps)
         require(num_steps % length == 0, "num_steps", f"a multiple of segment_length, {length}", num_steps)
-        most = num_steps - length
-        require(self.burn_in <= most, "burn_in", f"at most num_steps less segment_length, {most}", self.burn_in)
+        most = f"at most num_steps - segment_length = {num_steps} - {length}"
+        require(self.burn_in <= num_steps - length, "burn_in", most, self.burn_in)
         return length
 
     def check_without_memory(self) -> None:
