@@ -47,6 +47,7 @@ def test_a_beta_distribution_has_as_many_dimensions_as_its_box():
         (gym.spaces.Box(-128, 127, (1,), np.int8), MultiCategorical),
         (gym.spaces.Box(2**64 - 10, 2**64 - 1, (1,), np.uint64), MultiCategorical),
         (gym.spaces.Box(0, 1, (2,), np.bool_), MultiCategorical),
+        (gym.spaces.Box(0, 5, (), np.int64), MultiCategorical),
     ],
 )
 def test_each_space_has_its_distribution_whose_actions_lie_in_it(space, kind):

@@ -15,6 +15,7 @@ from tf_trpo.spaces import map_parts, observation_spec, parts, without_masks
 PLACE = spaces.Box(-np.inf, np.inf, (2,), np.float64)
 SPEED = spaces.Box(-np.inf, np.inf, (2, 3), np.float32)
 IMAGE = spaces.Box(0, 255, (5, 6, 3), np.uint8)
+BOARD = spaces.Box(0, 3, (5, 6, 2), np.uint8)
 KINDS = spaces.MultiDiscrete([[2, 3]], start=[[1, -4]])
 NESTS = {
     "dict": spaces.Dict(
@@ -25,7 +26,7 @@ NESTS = {
         bits=spaces.MultiBinary(3),
         action_mask=spaces.MultiBinary(4),
     ),
-    "tuple": spaces.Tuple([PLACE, spaces.Tuple([IMAGE, KINDS]), spaces.MultiBinary((2, 2)), SPEED]),
+    "tuple": spaces.Tuple([PLACE, spaces.Tuple([IMAGE, BOARD, KINDS]), spaces.MultiBinary((2, 2)), SPEED]),
 }
 any_nest = pytest.mark.parametrize("name", NESTS)
 
@@ -88,7 +89,7 @@ def naive_inputs(space, rows, seen=None):
         choices = rows.reshape(len(rows), -1) - starts
         return np.concatenate([np.eye(size)[choices[:, i]] for i, size in enumerate(sizes)], axis=1)
     if space.dtype == np.uint8:
-        return rows.reshape(len(rows), -1) / 255.0
+        return rows.reshape(len(rows), -1) / space.high.max()
     numbers = rows.reshape(len(rows), -1).astype(np.float64)
     if seen is None or isinstance(space, spaces.MultiBinary):
         return numbers

@@ -279,6 +279,24 @@ def test_an_algorithm_of_ones_own_defines_what_it_proposes(make_stepper):
     assert SignedGradient.from_config(SignedGradient(0.5).get_config()) == SignedGradient(0.5)
 
 
+def test_arrays_are_taken_and_weights_with_another_sum_are_refused(make_stepper):
+    optimizer, small = TrustRegion(), make_stepper(TrustRegion()).small
+    small.restart(1)
+    theta, batch = small.theta(), small.batch(1, samples=16)
+
+    def step(batch):
+        small.assign(theta)
+        optimizer.step(small.policy, batch, optimizer.make_state(small.policy), progress=0.0, gamma=0.9)
+        return small.theta()
+
+    arrays = batch._replace(**{name: getattr(batch, name).numpy() for name in ("observations", "actions", "weights")})
+    np.testing.assert_array_equal(step(arrays), step(batch))
+    assert np.any(step(arrays) != theta)
+    for weights in (tf.ones(16), tf.zeros(16), tf.fill([16], np.nan)):
+        with pytest.raises(ValueError, match=r"^weights: their sum must be 1, such as 1/n for each of n samples"):
+            step(batch._replace(weights=weights))
+
+
 @pytest.mark.parametrize(
     ("name", "chunk_size"),
     [("trust region on the largest KL", 13), ("KL penalty by natural steps", None), ("vanilla policy gradient", None)],

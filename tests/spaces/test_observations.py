@@ -33,6 +33,7 @@ LEAVES = st.sampled_from(
     [
         spaces.Box(-1, 1, (3,), np.float64),
         spaces.Box(0, 255, (8, 8, 3), np.uint8),
+        spaces.Box(0, 1, (8, 8, 12), np.uint8),
         spaces.Box(-5, 5, (), np.int16),
         spaces.Discrete(4, start=-2),
         spaces.MultiDiscrete([[2, 3], [4, 5]], start=[[0, 1], [2, 3]]),
@@ -93,6 +94,7 @@ def test_unnamed_inverts_named(space):
     ("space", "kind"),
     [
         (spaces.Box(0, 255, (84, 84, 4), np.uint8), "image"),
+        (spaces.Box(0, 0, (84, 84, 4), np.uint8), "image"),
         (spaces.Box(0, 255, (4, 84, 84), np.uint8), "image"),
         (spaces.Box(0, 255, (128,), np.uint8), "vector"),
         (spaces.Box(0, 1, (84, 84, 4), np.float32), "vector"),
@@ -210,6 +212,11 @@ def test_as_batch_accepts_floats_for_integers():
     ("ours", "theirs", "words"),
     [
         (as_spec((3,)), as_spec((4,)), ("array of shape (3,)", "array of shape (4,)")),
+        (
+            observation_spec(spaces.Box(0, 255, (5, 5, 1), np.uint8)),
+            observation_spec(spaces.Box(0, 1, (5, 5, 1), np.uint8)),
+            ("uint8 image array of shape (5, 5, 1)", "uint8 image array of shape (5, 5, 1) of bytes up to 1"),
+        ),
         ({"a": as_spec((3,))}, {"b": as_spec((3,))}, ("a: array of shape (3,)", "no a")),
         (
             observation_spec(spaces.Discrete(3)),

@@ -156,6 +156,10 @@ def first_and(function):
     return lambda: stack((4,), layers.Dense(4, name="first"), layers.Lambda(function), layers.Dense(4))
 
 
+def dense(**settings):
+    return stack((4,), layers.Dense(4, **settings))
+
+
 def two_outputs():
     inputs = keras.Input((4,))
     return keras.Model(inputs, [layers.Dense(2)(inputs), layers.Dense(2)(inputs)])
@@ -179,6 +183,18 @@ REFUSED = {
         first_and(lambda rows: tf.concat([rows[:1], rows[1:] + rows[:1]], axis=0)),
         "mixes rows",
     ),
+    **{
+        f"{part}_{kind}": (
+            functools.partial(dense, **{f"{part}_{kind}": each}),
+            rf"^\S*{name} .*have no {found}, which",
+        )
+        for part, kind, each, name, found in (
+            ("kernel", "regularizer", "l2", "network must", "L2"),
+            ("activity", "regularizer", "l1", "network must", "L1"),
+            ("bias", "constraint", "non_neg", "network must", "NonNeg"),
+        )
+    },
+    "float64": (functools.partial(dense, dtype="float64"), "must learn in float32, and .*kernel is float64"),
     "two outputs": (two_outputs, "one vector of features for each observation, not a list"),
     "half embedded": (token_and_numbers, r"elements \[2, 3\] of the observation as whole numbers, .*normalize_observ"),
     "a layer": (lambda: layers.Dense(4), "must be a keras.Model, got <Dense"),

@@ -107,7 +107,7 @@ def _make_box(
     if dtype.kind in "biu":
         low, high = (bound.astype(np.int64) if dtype.kind == "b" else bound for bound in (space.low, space.high))
         # Python's integers do not overflow.
-        sizes = high.astype(object) - low.astype(object) + 1
+        sizes = np.asarray(high.astype(object) - low.astype(object) + 1)
         if sizes.max() > MOST_CHOICES:
             raise ValueError(
                 f"{_named(place)}the integers of {space} have more than {MOST_CHOICES} choices: turn them into a Box "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import check_shapes, merged
 
@@ -54,6 +56,17 @@ class Batch(NamedTuple):
     def rows(self) -> Batch:
         """The batch with actions, advantages and weights as N samples, even if they are in segments."""
         return self._replace(**{name: as_rows(getattr(self, name), self.weights) for name in _BY_SAMPLE})
+
+    def checked(self) -> Batch:
+        """Convert NumPy arrays to tensors.
+
+        Raises:
+          ValueError: the sum of the weights is known, and not 1.
+        """
+        batch = tf.nest.map_structure(lambda part: tf.constant(part) if isinstance(part, np.ndarray) else part, self)
+        if tf.executing_eagerly() and not abs((total := float(tf.reduce_sum(batch.weights))) - 1.0) < 1e-3:
+            raise ValueError(f"weights: their sum must be 1, such as 1/n for each of n samples, and is {total:g}")
+        return batch
 
     def required_costs(self) -> Costs:
         """Return the costs; raise ValueError if there are none."""

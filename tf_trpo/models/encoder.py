@@ -24,9 +24,9 @@ _WITHOUT_MEMORY = "`Segments` are given, and the model has no memory for their s
 class Encoder(keras.layers.Layer):
     """Observations -> inputs -> network -> (memory ->) output layer -> outputs [N, num_outputs].
 
-    The inputs have the structure of the observations: vectors are normalised, images of bytes are scaled to [0, 1],
-    choices are one-hot, and an action mask is left out. With a memory, the observations are `Segments` of S times
-    L = N rows, or one row of each environment with the memory's states (`step`).
+    The inputs have the structure of the observations: vectors are normalised, images of bytes are divided by the
+    space's highest byte, choices are one-hot, and an action mask is left out. With a memory, the observations are
+    `Segments` of S times L = N rows, or one row of each environment with the memory's states (`step`).
 
     Args:
       observations: spec of one observation, or the shape of a float32 vector.
@@ -222,7 +222,7 @@ def _read(part: PartSpec, rows: tf.Tensor) -> tf.Tensor:
     if part.kind == "mask":
         return rows
     if part.kind == "image":
-        return tf.cast(rows, tf.float32) / 255.0
+        return tf.cast(rows, tf.float32) / float(part.high)
     if part.kind != "one-hot":
         return tf.cast(rows, tf.float32)
     numbers = tf.reshape(tf.cast(rows, tf.int32), [-1, len(part.sizes)])

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models.networks import feature_shape
-from tf_trpo.models.structure import layers_of
+from tf_trpo.models.structure import layers_of, regularized
 from tf_trpo.spaces import Spec, map_parts, parts, without_masks
 
 _ROWS = 8
@@ -32,12 +32,18 @@ def check_network(name: str, network: keras.Model, spec: Spec, *, normalize: boo
 
     Raises:
       TypeError: the network is not a keras.Model.
-      ValueError: the features of a row depend on the other rows, a trainable weight has no derivative, or an Embedding
-        reads some elements of a vector that would be normalised.
+      ValueError: the features of a row depend on the other rows, a trainable weight is not float32 or has no
+        derivative, the network has a regularizer or a constraint, or an Embedding reads some elements of a vector that
+        would be normalised.
     """
     if not isinstance(network, keras.Model):
         raise TypeError(f"{name} must be a keras.Model, got {network!r}: keras.Sequential([...]) makes one of layers")
     feature_shape(network, spec)
+    for where, kind in regularized(network).items():
+        raise ValueError(f"{name} must have no {kind}, which training would ignore: {where} has one")
+    for weight in network.trainable_variables:
+        if weight.dtype != "float32":
+            raise ValueError(f"{name} must learn in float32, and {weight.path} is {weight.dtype}")
     random = np.random.default_rng(0)
 
     def drawn(*shape: int) -> tf.Tensor:

@@ -141,7 +141,11 @@ class PolicyOptimizer(abc.ABC):
 
         Returns:
           The `Outcome`.
+
+        Raises:
+          ValueError: the sum of the batch's weights is known, and not 1.
         """
+        batch = batch.checked()
 
         def propose() -> tuple[Proposal, OldPolicy]:
             made = objective(policy, batch, policy.flat_weights, chunk_size, gamma)

@@ -63,7 +63,9 @@ def _spec(space: spaces.Space, place: str) -> Spec:
     if isinstance(space, spaces.MultiBinary):
         return PartSpec(space.shape, str(space.dtype), "binary")
     if isinstance(space, spaces.Box) and space.dtype is not None and space.dtype.kind in "biuf":
-        return PartSpec(space.shape, str(space.dtype), "image" if is_image(space.shape, str(space.dtype)) else "vector")
+        if is_image(space.shape, str(space.dtype)):
+            return PartSpec(space.shape, str(space.dtype), "image", high=max(int(space.high.max()), 1))
+        return PartSpec(space.shape, str(space.dtype), "vector")
     way_out = (
         "which is text: leave it out by tf_trpo.environments.WithoutText "
         "(--wrapper tf_trpo.environments:WithoutText), or turn it into numbers by a wrapper"

@@ -26,6 +26,7 @@ class PartSpec:
       kind: how a policy reads the part.
       sizes: for the kind "one-hot", the number of choices of each element.
       starts: for the kind "one-hot", the first choice of each element.
+      high: for the kind "image", the highest byte, in [1, 255]; it becomes 1.0.
     """
 
     shape: tuple[int, ...]
@@ -33,6 +34,7 @@ class PartSpec:
     kind: Kind
     sizes: tuple[int, ...] = ()
     starts: tuple[int, ...] = ()
+    high: int = 255
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -126,8 +128,9 @@ def _described(name: str, part: PartSpec | None) -> str:
         return f"no {name or 'lone array'}"
     dtype = "" if part.kind == "vector" else f"{part.dtype} "
     choices = f" of {list(part.sizes)} choices from {list(part.starts)}" if part.kind == "one-hot" else ""
+    bytes_below = f" of bytes up to {part.high}" if part.high < 255 else ""
     kind = {"image": "image ", "mask": "mask "}.get(part.kind, "")
-    return f"{name + ': ' if name else ''}{dtype}{kind}array of shape {part.shape}{choices}"
+    return f"{name + ': ' if name else ''}{dtype}{kind}array of shape {part.shape}{choices}{bytes_below}"
 
 
 def without_masks(spec: Spec, nest: Any) -> Any:
@@ -178,6 +181,8 @@ def to_json(spec: Spec) -> dict[str, Any]:
     if spec.kind == "one-hot" and not spec.shape:
         return {"type": "Discrete", "n": spec.sizes[0], "start": spec.starts[0], "dtype": spec.dtype}
     own: dict[str, Any] = {"shape": list(spec.shape), "dtype": spec.dtype}
+    if spec.high < 255:
+        own["high"] = spec.high
     if spec.kind == "one-hot":
         return {"type": "MultiDiscrete", "nvec": list(spec.sizes), "start": list(spec.starts), **own}
     return {"type": "MultiBinary" if spec.kind in ("binary", "mask") else "Box", **own, "kind": spec.kind}
@@ -195,7 +200,7 @@ def from_json(description: Mapping[str, Any]) -> Spec:
     own = tuple(description["shape"]), description["dtype"]
     if kind == "MultiDiscrete":
         return PartSpec(*own, "one-hot", tuple(description["nvec"]), tuple(description["start"]))
-    return PartSpec(*own, description["kind"])
+    return PartSpec(*own, description["kind"], high=description.get("high", 255))
 
 
 def _is_mask(spec: Spec) -> bool:

@@ -24,7 +24,7 @@ from tf_trpo.training.compilation import with_way_out_of_xla, xla_is_fast
 from tf_trpo.training.critic import Critic, parts_of
 from tf_trpo.training.devices import prepare_gpus
 from tf_trpo.training.numbers import Numbers
-from tf_trpo.training.preparation import Preparation
+from tf_trpo.training.preparation import Preparation, check_memories
 from tf_trpo.training.prepared import Carry, Prepared, ValueSamples, as_tensors, rollout_spec
 from tf_trpo.training.programs import program
 from tf_trpo.training.results import PolicyResult, UpdateResult, ValueResult, fetched
@@ -78,14 +78,12 @@ class Learner:
         policy_optimizer.check_gamma(settings.gamma)
         scheduled = policy.action_distribution.is_scheduled
         policy_optimizer.check_problem(Problem(len(critics) - 1, anchor is not None, average is not None, scheduled))
-        self.policy = policy
-        self._critics = tuple(critics)
-        self._anchor = anchor
+        check_memories(policy, critics, settings)
+        self.policy, self._critics, self._anchor = policy, tuple(critics), anchor
         self._policy_optimizer_state = dataclasses.replace(policy_optimizer.make_state(policy), shown=shown)
         self._shown = [] if shown is None else tf.nest.flatten((shown.observations, shown.actions))
         self._settings = settings
         self.numbers = Numbers(settings, policy_optimizer.settled(policy))
-        self._preparation = Preparation(policy, self._critics, settings, self.numbers, anchor)
         self._average = average
         self.traffic: dict[str, float] = {}
         self.parts: dict[str, Any] = {}
@@ -103,14 +101,12 @@ class Learner:
         for model in self._models:
             if model.encoder.memory is not None:
                 model.encoder.memory.trace_again()
+        made_of = self.policy, self._critics, self._settings, self.numbers, self._anchor
+        self._preparation = Preparation(*made_of, jit_compile)
         traced = functools.partial(tf.function, autograph=False)
-        prepare, estimate_again = (
-            functools.partial(stage, jit_compile=jit_compile)
-            for stage in (self._preparation.prepare, self._preparation.estimate_again)
-        )
-        self.prepare: Callable[..., tuple[Prepared, Carry]] = traced(prepare)
+        self.prepare: Callable[..., tuple[Prepared, Carry]] = traced(self._preparation.prepare)
         """(rollout, carry, totals of costs) -> (samples, new carry)."""
-        self.estimate_again: Callable[..., Prepared] = traced(estimate_again)
+        self.estimate_again: Callable[..., Prepared] = traced(self._preparation.estimate_again)
         """(rollout, its samples, carry, totals of costs) -> the samples with advantages by the present values."""
         self.improve_policy: Callable[[Prepared, tf.Tensor], PolicyResult] = traced(self._improve_policy)
         self.fit_value_functions: Callable[[Prepared, tf.Tensor], list[ValueResult]] = traced(self._fit_value_functions)
@@ -215,12 +211,16 @@ class Learner:
         prepared, after = self.prepare(rollout, carry, totals)
         if self._settings.value_function_first:
             value, *costs = self.fit_value_functions(prepared, orders)
-            again = self.estimate_again(rollout, prepared, carry, totals)
-            return UpdateResult(self.improve_policy(again, progress), value, costs), after
-        # These two touch no variable in common, so TensorFlow runs them at the same time. XLA compiles the one while
-        # the other is traced.
-        (value, *costs), policy = self.fit_value_functions(prepared, orders), self.improve_policy(prepared, progress)
+            policy = self.improve_policy(self.estimate_again(rollout, prepared, carry, totals), progress)
+        else:
+            (value, *costs), policy = self._fit_and_improve(prepared, orders, progress)
         return UpdateResult(policy, value, costs), after
+
+    def _fit_and_improve(
+        self, prepared: Prepared, orders: tf.Tensor, progress: tf.Tensor
+    ) -> tuple[list[ValueResult], PolicyResult]:
+        # Without a variable in common, the two run at the same time. XLA compiles the one while the other is traced.
+        return self.fit_value_functions(prepared, orders), self.improve_policy(prepared, progress)
 
     def _improve_policy(self, prepared: Prepared, progress: tf.Tensor) -> PolicyResult:
         outcome, gamma = self._step(prepared.batch, progress, jit_compile=self._jit_compile)

@@ -23,7 +23,7 @@ from tf_trpo.rollouts import Rollout
 from tf_trpo.training.compilation import with_way_out_of_xla
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.prepared import Carry, Prepared, as_tensors
-from tf_trpo.training.results import PolicyResult, UpdateResult, fetched
+from tf_trpo.training.results import PolicyResult, UpdateResult, ValueResult, fetched
 from tf_trpo.training.settings import JitCompile
 
 _NONE = {"rounds": 0, "bytes_sent": 0, "bytes_received": 0}
@@ -65,6 +65,7 @@ class PartedLearner(Learner):
 
     def _update_by_parts(self) -> None:
         self._report_step = tf.function(self._reported, autograph=False)
+        self.improve_policy = self._improve_in_parts
         self.update = self._update_in_parts
 
     def work_with(self, crew: PartCrew) -> None:
@@ -100,26 +101,20 @@ class PartedLearner(Learner):
         self, rollout: Rollout, carry: Carry, orders: Any, progress: Any, totals: Any = ()
     ) -> tuple[UpdateResult, Carry]:
         rollout, carry, orders, progress, totals = as_tensors(rollout, carry, orders, progress, totals)
-        prepared, after = self.prepare(rollout, carry, totals)
-        result = self._improved(rollout, prepared, carry, orders, progress, totals)
+        result, after = self._update(rollout, carry, orders, progress, totals)
         # The first update counts the functions, too, which were sent before.
         before, self._noted = self._noted, self._traffic()
         self.traffic = {f"time/update_{name}": now - before[name] for name, now in self._noted.items()}
         return fetched(result, after)
 
-    def _improved(
-        self, rollout: Rollout, prepared: Prepared, carry: Carry, orders: Any, progress: Any, totals: Any
-    ) -> UpdateResult:
-        if self._settings.value_function_first:
-            value, *costs = self.fit_value_functions(prepared, orders)
-            prepared = self.estimate_again(rollout, prepared, carry, totals)
-            return UpdateResult(self._improve_in_parts(prepared, progress), value, costs)
-        # The two use different variables, and this process is mostly idle while workers compute.
+    def _fit_and_improve(
+        self, prepared: Prepared, orders: tf.Tensor, progress: tf.Tensor
+    ) -> tuple[list[ValueResult], PolicyResult]:
+        # This process is mostly idle while workers compute.
         with ThreadPoolExecutor(1) as thread:
             fitted = thread.submit(self.fit_value_functions, prepared, orders)
-            policy = self._improve_in_parts(prepared, progress)
-            value, *costs = fitted.result()
-        return UpdateResult(policy, value, costs)
+            policy = self.improve_policy(prepared, progress)
+            return fitted.result(), policy
 
     def _traffic(self) -> dict[str, int]:
         assert self._sums is not None

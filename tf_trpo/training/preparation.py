@@ -10,7 +10,6 @@ import tensorflow as tf
 from tf_trpo.estimation import Batch, Costs
 from tf_trpo.models import Policy, ValueFunction
 from tf_trpo.models.memory import Segments, States
-from tf_trpo.models.normalization import Statistics
 from tf_trpo.numerics import chunk_size_for, map_over_chunks, merged
 from tf_trpo.numerics.chunks import LARGEST_CHUNK
 from tf_trpo.rollouts import Rollout
@@ -34,6 +33,14 @@ from tf_trpo.training.settings import UpdateSettings
 from tf_trpo.training.vine import branch_samples
 
 
+def check_memories(policy: Policy, critics: Sequence[Critic], settings: UpdateSettings) -> None:
+    """Raise ValueError if only some models have a memory, or a memory's setting is given without a memory."""
+    if any((policy.memory is None) != (critic.value_function.encoder.memory is None) for critic in critics):
+        raise ValueError("the policy and the value function must both have a memory, or neither")
+    if policy.memory is None:
+        settings.check_without_memory()
+
+
 class Preparation:
     """Computes the samples of an update from a rollout.
 
@@ -43,9 +50,7 @@ class Preparation:
       settings: settings of the update.
       numbers: the float settings, which are inputs of the compiled update.
       anchor: the policy to stay near; None without an anchor.
-
-    Raises:
-      ValueError: only some of the models have a memory, or a memory's setting is given without a memory.
+      jit_compile: compile the loop of a memory with XLA.
     """
 
     def __init__(
@@ -54,17 +59,15 @@ class Preparation:
         critics: Sequence[Critic],
         settings: UpdateSettings,
         numbers: Numbers,
-        anchor: Policy | None = None,
+        anchor: Policy | None,
+        jit_compile: bool,
     ) -> None:
-        if any((policy.memory is None) != (critic.value_function.encoder.memory is None) for critic in critics):
-            raise ValueError("the policy and the value function must both have a memory, or neither")
-        if policy.memory is None:
-            settings.check_without_memory()
         self._policy = policy
         self._critics = critics
         self._settings = settings
         self._numbers = numbers
         self._anchor = anchor
+        self._jit_compile = jit_compile
 
     def first_carry(self, num_envs: int) -> Carry:
         """Return the carry before the first update of B environments."""
@@ -78,54 +81,48 @@ class Preparation:
         """Return the arrangement of T steps of B environments as samples."""
         return arrangement(self._policy.memory, self._settings, num_steps, num_envs)
 
-    def prepare(self, rollout: Rollout, carry: Carry, totals: Any = (), *, jit_compile: bool) -> tuple[Prepared, Carry]:
+    def prepare(self, rollout: Rollout, carry: Carry, totals: Any = ()) -> tuple[Prepared, Carry]:
         """Compute the samples of a rollout, and the carry for the next one.
 
         Args:
           rollout: T steps of B environments.
           carry: the carry from the last rollout.
           totals: `Costs.totals` and `Costs.length`, float64 [C + 1]; empty without costs.
-          jit_compile: compile the loop of a memory with XLA.
         """
-        steps = as_floats(rollout)
+        steps, (settings, _) = as_floats(rollout), self._numbers.read()
         weights, count = mean_weights(steps.valid)
         observations = tf.nest.map_structure(lambda rows: merged(rows[:-1]), rollout.observations)
         # The first statistics are set before the first update, without changing the policy that acted.
         policy_statistics = self._policy.encoder.begin_normalization(
             self._policy.encoder.moments(observations, weights, count)
         )
+        arranged, seen = self.arrangement(*rollout.rewards.shape), self._observations(rollout)
+        counted = arranged.weights(tf.reshape(weights, rollout.rewards.shape))
         samples, advantages, carries = [], [], []
-        for critic, rewards, before in zip(self._critics, self._all_rewards(steps), (carry, *carry.costs), strict=True):
+        for critic, own, before in zip(self._critics, self._all_rewards(steps), (carry, *carry.costs), strict=True):
             encoder = critic.value_function.encoder
             statistics = encoder.begin_normalization(encoder.moments(observations, weights, count))
-            own, estimated, after = self._estimated(critic, rollout, rewards, before, statistics, jit_compile)
-            samples.append(own)
+            rewards, returns, sound = scaled_rewards(critic.return_scale, own, steps, before.returns, settings)
+            values, states = self._values(critic.value_function, rollout, before.states)
+            estimated, targets = advantages_and_targets(steps, rewards, values, settings)
+            own_states, last = tuple(part[:-1] for part in states), tuple(part[-1] for part in states)
+            observed, of_rows = arranged.with_states(seen, own_states), arranged.rows(values[:-1])
+            samples.append(ValueSamples(observed, rewards, of_rows, arranged.rows(targets), counted, statistics, sound))
             advantages.append(estimated)
-            carries.append(after)
-        batch = self._batch(rollout, advantages, weights, totals)
-        arranged = self.arrangement(*rollout.rewards.shape)
-        placed = tuple(
-            own._replace(observations=arranged.with_states(batch.observations, own.observations), weights=batch.weights)
-            for own in samples
-        )
-        if isinstance(rollout.branches, Branches):
-            batch = self._branch_batch(rollout, rollout.branches, totals)
-        return Prepared(batch, placed, policy_statistics), carries[0]._replace(costs=tuple(carries[1:]))
+            first = encoder.initial_states(rollout.rewards.shape[1])
+            carries.append(Carry(returns, finite_or_first(last, first)))
+        batch = self._batch(rollout, seen, advantages, weights, totals)
+        return Prepared(batch, tuple(samples), policy_statistics), carries[0]._replace(costs=tuple(carries[1:]))
 
-    def estimate_again(
-        self, rollout: Rollout, prepared: Prepared, carry: Carry, totals: Any = (), *, jit_compile: bool
-    ) -> Prepared:
+    def estimate_again(self, rollout: Rollout, prepared: Prepared, carry: Carry, totals: Any = ()) -> Prepared:
         """Return the samples with advantages by the value functions' present weights; carry is as for `prepare`."""
-        if isinstance(rollout.branches, Branches):
-            return prepared._replace(batch=self._branch_batch(rollout, rollout.branches, totals))
-        steps = as_floats(rollout)
-        settings, _ = self._numbers.read()
+        steps, (settings, _) = as_floats(rollout), self._numbers.read()
         advantages = []
         for critic, samples, before in zip(self._critics, prepared.values, (carry, *carry.costs), strict=True):
-            values, _ = self._values(critic.value_function, rollout, before.states, jit_compile)
+            values, _ = self._values(critic.value_function, rollout, before.states)
             advantages.append(advantages_and_targets(steps, samples.rewards, values, settings)[0])
         weights, _ = mean_weights(steps.valid)
-        return prepared._replace(batch=self._batch(rollout, advantages, weights, totals))
+        return prepared._replace(batch=self._batch(rollout, prepared.batch.observations, advantages, weights, totals))
 
     def _all_rewards(self, steps: Rollout) -> list[tf.Tensor]:
         """Return the rewards, and each cost, float32 [T, B]; raise ValueError unless each cost critic has a cost."""
@@ -134,28 +131,6 @@ class Preparation:
             raise ValueError(f"the agent has {len(self._critics) - 1} costs, and its rollouts have {len(costs)}")
         return [steps.rewards, *costs]
 
-    def _estimated(
-        self,
-        critic: Critic,
-        rollout: Rollout,
-        rewards: tf.Tensor,
-        carry: Carry,
-        statistics: list[Statistics],
-        jit_compile: bool,
-    ) -> tuple[ValueSamples, tf.Tensor, Carry]:
-        """Return a critic's samples (with a memory's states instead of observations), advantages, and the new carry."""
-        settings, _ = self._numbers.read()
-        steps, shape = as_floats(rollout), rollout.rewards.shape
-        rewards, returns, sound = scaled_rewards(critic.return_scale, rewards, steps, carry.returns, settings)
-        values, states = self._values(critic.value_function, rollout, carry.states, jit_compile)
-        advantages, targets = advantages_and_targets(steps, rewards, values, settings)
-        arranged, before = self.arrangement(*shape), tuple(part[:-1] for part in states)
-        samples = ValueSamples(
-            before, rewards, arranged.rows(values[:-1]), arranged.rows(targets), (), statistics, sound
-        )
-        last, first = tuple(part[-1] for part in states), critic.value_function.encoder.initial_states(shape[1])
-        return samples, advantages, Carry(returns, finite_or_first(last, first))
-
     def chunk_size(self, rows: Any) -> int:
         """Return the largest number of samples, or segments, in memory at once."""
         length = rows.ends.shape[1] if isinstance(rows, Segments) else 1
@@ -163,12 +138,22 @@ class Preparation:
             return min(chunk_size_for(rows), max(1, LARGEST_CHUNK // length))
         return max(1, self._settings.chunk_size // length)
 
-    def _batch(self, rollout: Rollout, advantages: Sequence[tf.Tensor], weights: tf.Tensor, totals: Any) -> Batch:
-        """Make the policy's samples, given advantages [T, B] of the rewards and of each cost, and weights [N]."""
-        arranged = self.arrangement(*rollout.rewards.shape)
+    def _observations(self, rollout: Rollout) -> Any:
+        """Arrange the observations of the policy's samples, with the states of its memory."""
         observations = tf.nest.map_structure(lambda rows: rows[:-1], rollout.observations)
         states = tuple(part[:-1] for part in rollout.memory.states) if rollout.memory else ()
-        observations = arranged.observations(observations, states, rollout)
+        return self.arrangement(*rollout.rewards.shape).observations(observations, states, rollout)
+
+    def _batch(
+        self, rollout: Rollout, observations: Any, advantages: Sequence[tf.Tensor], weights: tf.Tensor, totals: Any
+    ) -> Batch:
+        """Make the policy's samples, given advantages [T, B] of the rewards and of each cost, and weights [N].
+
+        With branches, these are their first actions, which have advantages of their own.
+        """
+        if isinstance(rollout.branches, Branches):
+            return self._branch_batch(rollout, rollout.branches, totals)
+        arranged = self.arrangement(*rollout.rewards.shape)
         return self._batch_of(observations, rollout.actions, advantages, weights, totals, arranged)
 
     def _branch_batch(self, rollout: Rollout, branches: Branches, totals: Any) -> Batch:
@@ -216,9 +201,7 @@ class Preparation:
         assert self._anchor is not None
         return map_over_chunks(self._anchor.distribution_parameters, observations, self.chunk_size(observations))
 
-    def _values(
-        self, value_function: ValueFunction, rollout: Rollout, states: States, jit_compile: bool
-    ) -> tuple[tf.Tensor, States]:
+    def _values(self, value_function: ValueFunction, rollout: Rollout, states: States) -> tuple[tf.Tensor, States]:
         """Compute V [T + 1, B], and the states of the value function's memory before each row."""
         observations = tf.nest.map_structure(merged, rollout.observations)
         shape = tf.nest.flatten(rollout.observations)[0].shape[:2]
@@ -227,5 +210,5 @@ class Preparation:
             return tf.reshape(map_over_chunks(value_function, observations, chunk_size), shape), ()
         features = map_over_chunks(lambda rows: encoder.features(encoder.centred(rows)), observations, chunk_size)
         by_time = tf.reshape(features, [*shape, features.shape[-1]])
-        outputs, states = unrolled(encoder.memory, by_time, rollout, states, jit_compile)
+        outputs, states = unrolled(encoder.memory, by_time, rollout, states, self._jit_compile)
         return tf.squeeze(encoder.output_layer(outputs), axis=-1), states
