@@ -20,9 +20,28 @@ def fit(agent, steps=32, **arguments):
     return agent.fit("Pendulum-v1", steps, **{"num_envs": 2, "num_steps": 16, "verbose": 0, **arguments}).history
 
 
+def small_models():
+    spaces = gym.spaces.Box(-1, 1, (3,)), gym.spaces.Discrete(2)
+    policy = make_policy(PolicySettings((4,)), *spaces, seed=0)
+    return policy, make_value_function(PolicySettings((4,)), ValueSettings((4,)), spaces[0], seed=0)
+
+
 @pytest.fixture
 def agent(make_agent):
     return make_agent("Pendulum-v1")
+
+
+def test_a_refused_compile_changes_nothing(agent, make_agent):
+    agent.compile(update=UpdateSettings(value_learning_rate=0.02))
+    near_nothing = TrustRegion(anchor_kl=0.1)
+    with pytest.raises(ValueError, match="anchor"):
+        agent.compile(near_nothing, update=UpdateSettings(value_learning_rate=0.5))
+    assert float(agent.optimizer.learning_rate) == np.float32(0.02)
+    never = tf_trpo.TRPO(*small_models())
+    with pytest.raises(ValueError, match="anchor"):
+        never.compile(near_nothing)
+    assert not never.compiled
+    make_agent("Pendulum-v1").compile(value_optimizer="sgd")
 
 
 def test_what_is_not_named_stays(make_agent, variables_of, assert_same_weights):
@@ -146,9 +165,6 @@ def test_arguments_of_another_type_are_refused_by_name(agent):
 
 
 def test_an_agent_without_demonstrations_and_a_fit_can_be_compiled():
-    spaces = gym.spaces.Box(-1, 1, (3,)), gym.spaces.Discrete(2)
-    policy = make_policy(PolicySettings((4,)), *spaces, seed=0)
-    value_function = make_value_function(PolicySettings((4,)), ValueSettings((4,)), spaces[0], seed=0)
-    agent = CompiledAgent(policy, value_function)
+    agent = CompiledAgent(*small_models())
     agent.compile(TrustRegion(0.02))
     assert agent.policy_optimizer.max_kl == 0.02

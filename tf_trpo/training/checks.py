@@ -81,7 +81,7 @@ def check_unshared(agent: keras.Model, optimizer: keras.optimizers.Optimizer) ->
     own = _parts(agent, optimizer)
 
     def shared() -> list[str]:
-        others = [_parts(other, other.optimizer) for other in _compiled if other is not agent]
+        others = [_parts(other, other.optimizer) for other in _compiled if other is not agent and other.compiled]
         return [own[part] for other in others for part in own.keys() & other.keys()]
 
     if shared():

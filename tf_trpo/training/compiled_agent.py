@@ -68,7 +68,7 @@ class CompiledAgent(Agent):
         check_types(jit_compile=(jit_compile, JitCompile | None))
         before = self.learner if self.compiled else None
         present = None if before is None else (self.optimizer, self.update_settings)
-        optimizer, settings = choose_value_optimizer(present, value_optimizer, update)
+        optimizer, settings, rate = choose_value_optimizer(present, value_optimizer, update)
         check_unshared(self, optimizer)
         optimizer.build(self.value_function.trainable_variables)
         if present is not None and present[0] is optimizer:
@@ -94,6 +94,8 @@ class CompiledAgent(Agent):
         # The attribute may have been set to another one, whose settings the old state would hide.
         if before is not None and policy_optimizer is None and algorithm == before.parts["policy_optimizer"]:
             self.learner.take_over(before)
+        if rate is not None:
+            optimizer.learning_rate = rate
         self.compiled = True
         self._obstacle = warn_of_obstacle(self, "the agent learns", self._obstacle)
         note_compiled(self)

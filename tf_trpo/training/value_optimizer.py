@@ -13,8 +13,8 @@ def choose_value_optimizer(
     present: tuple[keras.optimizers.Optimizer, UpdateSettings] | None,
     given: keras.optimizers.Optimizer | str | None,
     update: UpdateSettings | None,
-) -> tuple[keras.optimizers.Optimizer, UpdateSettings]:
-    """Return the value optimizer and the update settings of an agent that is compiled.
+) -> tuple[keras.optimizers.Optimizer, UpdateSettings, float | None]:
+    """Return the value optimizer and the update settings of an agent that is compiled, and the rate to set, if any.
 
     Args:
       present: optimizer and settings of an agent that was compiled before, else None.
@@ -33,9 +33,7 @@ def choose_value_optimizer(
         if settings.value_learning_rate_decay or rate is not None:
             name = f"value_learning_rate{'_decay' * settings.value_learning_rate_decay}"
             raise ValueError(f"{name} needs a value optimizer without a schedule of its own")
-    elif rate is not None:
-        optimizer.learning_rate = rate
-    return optimizer, settings
+    return optimizer, settings, rate
 
 
 def is_scheduled(optimizer: keras.optimizers.Optimizer) -> bool:
