@@ -94,6 +94,9 @@ def test_an_evaluation_of_episodes_without_end_ends(borrow_agent):
         result = agent.evaluate(lambda: Extreme(length=None), 5, num_envs=2, max_episode_steps=300)
     assert result["episodes"] == 5
     assert 300 <= result["mean_length"] <= 300 + 128
+    with pytest.warns(UserWarning, match="an episode had no end after 50 steps; it is cut there"):
+        # What is left of an episode after the cut is no episode.
+        assert agent.evaluate(lambda: Extreme(length=80), 5, num_envs=2, max_episode_steps=50)["mean_length"] == 50
     short = agent.evaluate(lambda: Extreme(length=9), 5, num_envs=2, max_episode_steps=300)
     assert short["mean_length"] == 9
     with pytest.raises(ValueError, match="max_episode_steps must be at least 1, got 0"):

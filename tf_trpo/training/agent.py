@@ -144,8 +144,8 @@ class Agent(keras.Model):
           num_envs: environments stepped together; by default one for each episode, at most 10.
           env_kwargs, wrappers, action_masks, info_keys: as for `make_vector_environment`.
           costs: costs to sum up over episodes; by default the agent's own costs.
-          max_episode_steps: a longer episode is cut into pieces of about this length, >= 1, each counted as an
-            episode, with a warning.
+          max_episode_steps: a longer episode is cut there, or up to 127 steps later, with a warning, >= 1. The next one
+            begins with a reset, or, if the vector environment cannot reset one environment alone, where it was cut.
           seed: of environments and actions.
 
         Returns:

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
+from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, can_reset_some
 from tf_trpo.environments.infos import kept_costs
 from tf_trpo.models import Policy
 from tf_trpo.rollouts import (
@@ -22,7 +22,7 @@ from tf_trpo.rollouts import (
 )
 
 _CHUNK = 128
-"""Rows of a rollout; after each rollout, the ended episodes are counted."""
+"""Largest number of rows of a rollout; after each rollout, the ended episodes are counted."""
 
 
 def evaluate_policy(
@@ -60,16 +60,19 @@ def _episodes(
     weights = [weight.numpy() for weight in policy.weights]
     tracker = EpisodeTracker(num_envs, len(kept_costs(environments)))
     finished: list[list[Episode]] = [[] for _ in range(num_envs)]
-    chunk = 0
+    chunk, rows = 0, min(_CHUNK, max_episode_steps)
     while any(len(done) < share for done, share in zip(finished, shares, strict=True)):
         seeds = operation_seed(seed, Stream.EVALUATION_ACTIONS, chunk)
-        noise = policy.action_distribution.noise([_CHUNK, num_envs], seeds).numpy()
+        noise = policy.action_distribution.noise([rows, num_envs], seeds).numpy()
         for done, new in zip(finished, tracker.finished(source.collect(weights, noise)), strict=True):
             done.extend(new)
-        for index in np.flatnonzero(tracker.lengths >= max_episode_steps).tolist():
+        endless = tracker.lengths >= max_episode_steps
+        for index in np.flatnonzero(endless).tolist():
             cut = tracker.cut(index)
             if len(finished[index]) < shares[index]:
                 warnings.warn(f"an episode had no end after {cut.length} steps; it is cut there", stacklevel=4)
             finished[index].append(cut)
+        if endless.any() and can_reset_some(environments):
+            source.restart_some(endless)
         chunk += 1
     return [episode for done, share in zip(finished, shares, strict=True) for episode in done[:share]]

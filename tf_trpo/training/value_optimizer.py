@@ -29,10 +29,9 @@ def choose_value_optimizer(
         if rate is not None:
             raise ValueError("value_learning_rate sets the present value optimizer's rate: set the new one's rate")
         optimizer, settings = keras.optimizers.get(given), dataclasses.replace(settings, value_learning_rate=None)
-    if is_scheduled(optimizer):
-        if settings.value_learning_rate_decay or rate is not None:
-            name = f"value_learning_rate{'_decay' * settings.value_learning_rate_decay}"
-            raise ValueError(f"{name} needs a value optimizer without a schedule of its own")
+    if is_scheduled(optimizer) and (settings.value_learning_rate_decay or rate is not None):
+        name = f"value_learning_rate{'_decay' * settings.value_learning_rate_decay}"
+        raise ValueError(f"{name} needs a value optimizer without a schedule of its own")
     return optimizer, settings, rate
 
 
