@@ -30,7 +30,6 @@ CHANGEABLE = (
     *("checkpoint_every", "histogram_every", "video_every", "max_faults"),
 )
 """Settings that may change when a run is resumed, since the steps that were already taken do not depend on them."""
-_CLONE_EPOCHS = 200
 _SHOWN = ("quiet",)
 """Settings of the process's output, which are not compared when a run is resumed."""
 
@@ -156,15 +155,15 @@ class Run:
 
     def _clone(self) -> None:
         """Clone the demonstrations, if there are any."""
-        cloning, run = self.experiment.cloning, self.experiment.run
-        if cloning.demonstrations is None:
+        start, run = self.experiment.start, self.experiment.run
+        if start.demonstrations is None:
             return
-        epochs = cloning.clone_epochs or _CLONE_EPOCHS
-        losses = self.agent.clone(cloning.demonstrations, epochs, seed=run.seed, verbose=0).history
+        epochs = () if start.clone_epochs is None else (start.clone_epochs,)
+        losses = self.agent.clone(start.demonstrations, *epochs, seed=run.seed, verbose=0).history
         if not run.quiet:
             least = min(losses.get("val_loss", losses["loss"]))
             kind = "on episodes held out" if "val_loss" in losses else "on its one episode"
-            print(f"cloned {cloning.demonstrations}: {least:.3f} nats an action {kind}", file=sys.stderr, flush=True)
+            print(f"cloned {start.demonstrations}: {least:.3f} nats an action {kind}", file=sys.stderr, flush=True)
 
     def _begin(self) -> None:
         """Make the folder of a new run; in a resumed run, delete the old evaluation and write the new settings."""

@@ -1,4 +1,4 @@
-"""Settings of environments, rollouts, cloning and the run, and the selection of settings on which a result depends.
+"""Settings of environments, rollouts, the start and the run, and the selection of settings on which a result depends.
 
 The settings of the other parts of an experiment are in the packages of those parts.
 """
@@ -117,23 +117,28 @@ class RolloutSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class CloningSettings:
-    """Behaviour cloning of demonstrations before training.
+class StartSettings:
+    """The policy with which training starts, if it is not a random one.
 
     Raises:
-      ValueError: a setting is outside its range, or clone_epochs is set without demonstrations.
+      ValueError: a setting is outside its range, or two settings exclude each other.
     """
 
     demonstrations: str | None = None
     """Minari dataset to clone before training, by name or folder (extra demonstrations); None for no cloning."""
     clone_epochs: int | None = None
     """Passes over the demonstrations, in [1, 10000]; None: 200."""
+    anchor: str | None = None
+    """File of a saved agent (agent.keras): training begins with its policy, and stays near it, within anchor_kl."""
 
     def __post_init__(self) -> None:
         require_allowed(self, clone_epochs="[1, 10000]")
         if self.demonstrations is None:
             require(self.clone_epochs is None, "clone_epochs", "None without demonstrations", self.clone_epochs)
         require(self.demonstrations != "", "demonstrations", "a name or a folder", self.demonstrations)
+        if self.anchor is not None:
+            only = "None with an anchor, since training begins with one of them"
+            require(self.demonstrations is None, "demonstrations", only, self.demonstrations)
 
 
 @dataclasses.dataclass(frozen=True)
