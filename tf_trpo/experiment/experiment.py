@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tf_trpo.experiment.conversion import Flat, changed, flat, leaves
+from tf_trpo.experiment.conversion import CHOICES, Flat, changed, flat, leaves
 from tf_trpo.experiment.presets import bundled_for, bundled_presets, layered, read_preset
 from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.experiment.settings import EnvironmentSettings, RolloutSettings, RunSettings, StartSettings, use_threads
@@ -230,6 +230,13 @@ class Experiment:
         """
         return flat(self)
 
+    def changes(self) -> Flat:
+        """Return the settings that differ from the defaults of the experiment's algorithm and radius, as `flat`."""
+        settings, default = self.flat(), Experiment()
+        kinds = {name: settings[name] for name in CHOICES if name in settings}
+        usual = {**default.replace(**kinds).flat(), **{name: default.flat()[name] for name in kinds}}
+        return {name: value for name, value in settings.items() if value != usual[name]}
+
     def make_agent(self) -> TRPO:
         """Make the agent, compiled and with initial weights.
 
@@ -252,10 +259,9 @@ class Experiment:
         # compiled for earlier agents, and no part of an agent uses TensorFlow's global seed.
         random.seed(self.run.seed)
         np.random.seed(self.run.seed)  # noqa: NPY002
-        settings: dict[str, Any] = {"policy": self.policy, "value": self.value, "seed": self.run.seed}
         import_costs(self.environment.costs)
-        settings["costs"] = self.environment.costs
-        agent = TRPO.for_env(self.env, **settings, **self.environment.arguments())
+        made_of: Any = {"policy": self.policy, "value": self.value, "costs": self.environment.costs}
+        agent = TRPO.for_env(self.env, **made_of, seed=self.run.seed, **self.environment.arguments())
         how: Any = {"update": self.update, "jit_compile": self.run.jit_compile, "anchor": self.start.anchor}
         agent.compile(self.algorithm, **how)
         if agent.anchor is not None:

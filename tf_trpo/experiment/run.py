@@ -17,7 +17,7 @@ from tf_trpo.callbacks import Checkpoint, EpisodeVideo, Evaluate, HistoryCSV, St
 from tf_trpo.callbacks.tensorboard import add_final_evaluation
 from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.experiment.run_folder import RunFolder, run_versions
-from tf_trpo.experiment.settings import hyperparameters
+from tf_trpo.experiment.settings import IMMATERIAL, hyperparameters
 from tf_trpo.figures.histories import read_history
 from tf_trpo.files import write_whole
 from tf_trpo.training import TRPO, TrainingFailedError
@@ -25,10 +25,7 @@ from tf_trpo.training import TRPO, TrainingFailedError
 if TYPE_CHECKING:
     from tf_trpo.experiment.experiment import Experiment
 
-CHANGEABLE = (
-    *("total_steps", "export", "workers", "ray_address", "allow_different_workers"),
-    *("checkpoint_every", "histogram_every", "video_every", "max_faults"),
-)
+CHANGEABLE = ("total_steps", *sorted(IMMATERIAL))
 """Settings that may change when a run is resumed, since the steps that were already taken do not depend on them."""
 _SHOWN = ("quiet",)
 """Settings of the process's output, which are not compared when a run is resumed."""

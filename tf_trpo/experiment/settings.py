@@ -13,7 +13,7 @@ from typing import Any, Literal
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.ranges import LARGEST_INTEGER, require, require_allowed
 from tf_trpo.rollouts.shards import Spread
-from tf_trpo.training.settings import JitCompile
+from tf_trpo.training.settings import ROUNDING, JitCompile
 
 SEEDS = f"[0, {LARGEST_INTEGER}]"
 """Seeds of stateless random operations are int32."""
@@ -200,10 +200,16 @@ class RunSettings:
         return Spread(shards, self.workers, self.ray_address, self.allow_different_workers)
 
 
-_IMMATERIAL = {field.name for field in dataclasses.fields(RunSettings)} - {"total_steps", "schedule_steps", "seed"}
-_IMMATERIAL -= {"update_parts"}
-_IMMATERIAL |= {"chunk_size", "fisher_vector_product"}
-"""Settings that change a result by rounding at most."""
+_OF_LEARNING = {"total_steps", "schedule_steps", "seed", "update_parts"}
+IMMATERIAL = ROUNDING | {"env_timeout", *(field.name for field in dataclasses.fields(RunSettings))} - _OF_LEARNING
+"""Settings that change what a run learns by rounding at most."""
+OF_OUTPUT = frozenset(
+    {
+        *("quiet", "export", "eval_every", "checkpoint_every", "histogram_every", "video_every"),
+        *("workers", "ray_address", "allow_different_workers"),
+    }
+)
+"""Those of them that only say what a run writes and which processes compute it: another run has its own."""
 ENDS_OF_SCHEDULES = ("final_std", "final_max_kl", "ppo_final_learning_rate")
 """Settings that a run reaches at its end, so that a run depends on its length from the beginning."""
 _FIRST = ("env", "algorithm", "max_kl", "natural_max_kl", "target_kl", "total_steps", "seed")
@@ -212,7 +218,7 @@ _FIRST = ("env", "algorithm", "max_kl", "natural_max_kl", "target_kl", "total_st
 def hyperparameters(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Select the settings of a config.json on which the run's result depends, the most important first."""
     names = dict.fromkeys((*_FIRST, *settings))
-    return {name: settings[name] for name in names if name in settings and name not in _IMMATERIAL}
+    return {name: settings[name] for name in names if name in settings and name not in IMMATERIAL}
 
 
 def use_threads(threads: int) -> None:
