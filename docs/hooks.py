@@ -37,10 +37,10 @@ FILES = {**BORROWED, **{f"notebooks/{path.stem}.md": f"docs/notebooks/{path.name
 ALSO = {
     "experiment": (
         "run.TrainedRun",
-        "settings.CloningSettings",
         "settings.EnvironmentSettings",
         "settings.RolloutSettings",
         "settings.RunSettings",
+        "settings.StartSettings",
     ),
     "figures": ("histories.read_history",),
     "serving": ("local_policy.LocalPolicy", "remote_policy.RemotePolicy"),

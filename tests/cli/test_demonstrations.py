@@ -27,7 +27,7 @@ def test_a_run_begins_with_a_clone_imitates_and_does_not_clone_again_when_it_is_
     assert cloned == [("cartpole/linear-v0", 40)]
     assert "cloned cartpole/linear-v0: 0." in capsys.readouterr().err
     experiment = Experiment.from_run(folder.path)
-    assert (experiment.cloning.demonstrations, experiment.cloning.clone_epochs) == ("cartpole/linear-v0", 40)
+    assert (experiment.start.demonstrations, experiment.start.clone_epochs) == ("cartpole/linear-v0", 40)
     agent = tf_trpo.load(folder.agent)
     actions = [agent.predict(row) for row in shown.episodes[0].observations[:-1]]
     assert np.mean(actions == shown.episodes[0].actions) > 0.75

@@ -286,7 +286,7 @@ def test_a_run_cannot_get_fewer_steps_than_it_has_taken(is_complete, run, refuse
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--resume", "run", "--gamma", "0.5"], "run keeps its gamma; only total_steps, export, workers"),
+        (["--resume", "run", "--gamma", "0.5"], "run keeps its gamma; only total_steps, allow_different_workers, "),
         (["--resume", "run", "--schedule-steps", "7"], "a resumed run keeps its schedule_steps"),
         (["--resume", "run", "--algorithm", "kl-penalty"], "a resumed run keeps its algorithm, constraint, "),
         (["--resume", "run", "--run-dir", "other"], "a resumed run keeps its settings and its folder"),
@@ -318,8 +318,9 @@ def test_a_full_disk_is_one_line_and_the_run_can_be_resumed(run, capsys, monkeyp
 
 def test_what_steps_do_not_depend_on_may_change(run):
     run.evaluation.unlink()
-    changed = {"checkpoint_every": 7, "histogram_every": 0, "max_faults": 3}
+    changed = {"checkpoint_every": 7, "histogram_every": 0, "max_faults": 3, "eval_every": 20, "eval_episodes": 3}
+    changed |= {"env_timeout": 900.0, "chunk_size": 16, "fisher_vector_product": "double-backprop"}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in changed.items()]
     main(["train", "--resume", str(run.path), "--quiet", *options])
     assert {name: tf_trpo.Experiment.from_run(run.path).flat()[name] for name in changed} == changed
-    assert run.is_complete()
+    assert run.read_evaluation()["episodes"] == 3

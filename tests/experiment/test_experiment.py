@@ -269,3 +269,5 @@ def test_a_run_with_an_anchor_starts_at_it(tmp_path):
     for setting, value in (("ema_momentum", 0.9), ("final_std", 0.1), ("demonstrations", "some/data-v0")):
         with pytest.raises(ValueError, match=f"{setting} must be None with an anchor"):
             near.replace(**{setting: value})
+    # `for_env`, which gets the settings of the policy, has no run to start.
+    assert "anchor" not in leaves(PolicySettings)

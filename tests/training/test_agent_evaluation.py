@@ -158,12 +158,18 @@ def test_predict_takes_masks_as_the_environment_gives_them(make_agent, agent):
         np.testing.assert_array_equal(masked.predict(observation, action_mask=mask, stochastic=True), [1, 2])
     entry = {"observation": observation, "action_mask": np.concatenate(masks)}
     np.testing.assert_array_equal(masked.predict(entry), [1, 2])
-    batch = masked.predict(np.zeros((2, 2)), action_mask=[[1, 0, 1, 0, 0], [0, 1, 0, 1, 0]])
-    np.testing.assert_array_equal(batch, [[0, 0], [1, 1]])
-    for refused, mask, message in (
-        (masked, None, "action_mask must be given"),
-        (masked, [1, 0, 1], r"must be \[5\] for each observation, got 3"),
-        (agent, [1, 0], "masks no actions"),
+    rows = [[1, 0, 1, 0, 0], [0, 1, 0, 1, 0]]
+    for batch in (rows, np.array(rows), [[row[:2], row[2:]] for row in rows], [(np.array(row),) for row in rows]):
+        np.testing.assert_array_equal(masked.predict(np.zeros((2, 2)), action_mask=batch), [[0, 0], [1, 1]])
+    one, two = np.zeros(2), np.zeros((2, 2))
+    of_actions = [np.array([[1, 0], [0, 1]]), np.array([[1, 0, 0], [0, 1, 0]])]
+    for refused, observations, mask, message in (
+        (masked, one, None, "action_mask must be given"),
+        (masked, one, [1, 0, 1], r"must be \[5\] for each observation, got masks of \[3\] numbers"),
+        (masked, two, rows[:1], r"got masks of \[5\] numbers for 2 observations"),
+        (masked, two, np.ravel(rows), r"got masks of \[1, 1, 1, 1, 1, 1, 1, 1, 1, 1\] numbers"),
+        (masked, two, of_actions, r"got masks of \[4, 6\] numbers"),
+        (agent, one, [1, 0], "masks no actions"),
     ):
         with pytest.raises(ValueError, match=message):
-            refused.predict(observation, action_mask=mask)
+            refused.predict(observations, action_mask=mask)

@@ -1,5 +1,7 @@
 """What an agent's config.json may name: all else is refused in one line, with nothing imported, run or allocated."""
 
+import dataclasses
+import itertools
 import json
 
 import gymnasium as gym
@@ -8,7 +10,10 @@ import numpy as np
 import pytest
 
 import tf_trpo
+from tf_trpo.models.structure import nested_dataclasses
+from tf_trpo.optimizers import ALGORITHMS, AdaptiveRadius
 from tf_trpo.training import UpdateSettings
+from tf_trpo.training.keras_config import check_config
 
 
 def node(module, name, config=None, **others):
@@ -160,13 +165,33 @@ class FarFromZero(gym.Env):
 
 
 def test_numbers_that_are_no_sizes_may_be_large(again):
-    """First numbers, sizes of batches, seeds and steps of schedules."""
+    """First numbers, sizes of batches, seeds, steps of schedules, and integers in settings that are real numbers."""
     agent = tf_trpo.TRPO.for_env(FarFromZero, seed=10**9)
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 10**9)
-    update = UpdateSettings(value_minibatch_size=2**30, chunk_size=2**30)
-    agent.compile(value_optimizer=keras.optimizers.Adam(schedule), update=update)
+    update = UpdateSettings(value_minibatch_size=2**30, chunk_size=2**30, advantage_clip=2**30)
+    ppo = tf_trpo.optimizers.ClippedSurrogate(ppo_minibatch_size=10**9)
+    agent.compile(ppo, keras.optimizers.Adam(schedule), update=update)
     observation = FarFromZero.observation_space.sample()
     assert again(agent).predict(observation) == agent.predict(observation)
+
+
+PARTS = map(type, itertools.chain(*(nested_dataclasses(settings()) for settings in ALGORITHMS.values())))
+
+
+@pytest.mark.parametrize("settings", dict.fromkeys((*PARTS, AdaptiveRadius, UpdateSettings)))
+def test_every_integer_that_a_setting_of_an_update_may_be_is_allowed(settings):
+    """So that an agent which could be trained and saved can be loaded, also with settings that are added later."""
+    tried = 0
+    for field in dataclasses.fields(settings):
+        for value in (2**31 - 1, (2**31 - 1,)):
+            try:
+                made = settings(**{field.name: value})
+            except ValueError:
+                continue
+            config = {"compile_config": {"settings": dataclasses.asdict(made)}}
+            check_config(node("tf_trpo", "TRPO", registered_name="tf_trpo>TRPO", **config), {}, tf_trpo.TRPO)
+            tried += 1
+    assert tried or settings is tf_trpo.optimizers.Backtracking
 
 
 OBSERVATIONS = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)

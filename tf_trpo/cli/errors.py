@@ -25,7 +25,7 @@ _STATUS = {
     "TrainingFailedError": FAILED,
     "TuningFailedError": FAILED,
 }
-"""Exit statuses of the library's own errors; all other errors have `BAD_INPUT`."""
+"""Exit statuses of the library's own errors and of their subclasses; all other errors have `BAD_INPUT`."""
 _RAISING = ("RAISE_VARARGS", "RERAISE")
 """Python's bytecode instructions that raise."""
 
@@ -62,7 +62,8 @@ def _status(error: Exception) -> int | None:
     """Return the exit status of an error; None if the error is a bug."""
     package, _, _ = type(error).__module__.partition(".")
     if package == "tf_trpo":
-        return _STATUS.get(type(error).__name__, BAD_INPUT)
+        # By name: importing the classes would import TensorFlow.
+        return next((_STATUS[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _STATUS), BAD_INPUT)
     if package == "gymnasium" or isinstance(error, OSError | ImportError):
         return BAD_INPUT
     return BAD_INPUT if isinstance(error, ValueError) and _is_ours(error) else None

@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from tf_trpo.environments.failures import UnfitSpaceError
 from tf_trpo.ranges import described, require
-from tf_trpo.spaces import ACTION_MASK, MASKED_ACTIONS, is_text
+from tf_trpo.spaces import ACTION_MASK, MASKED_ACTIONS, entries_of, is_text, joined_mask
 
 ActionMasks = Literal["auto", "info", "off"]
 """Where masks come from.
@@ -55,9 +55,7 @@ class ActionMask(gym.Wrapper):
         super().__init__(env)
         self._size = sum(choices(env.action_space))
         self._from_info = from_info
-        space = env.observation_space
-        self._is_dict = isinstance(space, spaces.Dict)
-        entries = {**space.spaces} if isinstance(space, spaces.Dict) else {"observation": space}
+        entries = entries_of(env.observation_space)
         if ACTION_MASK in entries:
             raise ValueError('the observation has an entry "action_mask" already: action_masks must be "off"')
         self.observation_space = spaces.Dict({**entries, ACTION_MASK: spaces.MultiBinary(self._size)})
@@ -79,13 +77,10 @@ class ActionMask(gym.Wrapper):
             given = info[ACTION_MASK]
         else:
             raise RuntimeError('action_masks is "info", and there is no info["action_mask"]')
-        # sb3-contrib allows a list of arrays, one for each action of a MultiDiscrete.
-        parts = given if isinstance(given, list | tuple) else [given]
-        mask = np.concatenate([np.ravel(part) for part in parts])
+        mask = joined_mask(given)
         if mask.shape != (self._size,) or not np.isin(mask, (0, 1)).all():
             raise RuntimeError(f"a mask of actions must be {self._size} times 0 or 1, got {mask}")
-        entries = observation if self._is_dict else {"observation": observation}
-        return {**entries, ACTION_MASK: mask.astype(np.int8)}
+        return {**entries_of(observation), ACTION_MASK: mask.astype(np.int8)}
 
 
 class WithoutText(gym.ObservationWrapper):

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tf_trpo.experiment.conversion import Flat, changed, flat, leaves
+from tf_trpo.experiment.conversion import CHOICES, Flat, changed, flat, leaves
 from tf_trpo.experiment.presets import bundled_for, bundled_presets, layered, read_preset
 from tf_trpo.experiment.run_folder import RunFolder
-from tf_trpo.experiment.settings import CloningSettings, EnvironmentSettings, RolloutSettings, RunSettings, use_threads
+from tf_trpo.experiment.settings import EnvironmentSettings, RolloutSettings, RunSettings, StartSettings, use_threads
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import (
     ClippedSurrogate,
@@ -79,8 +79,8 @@ class Experiment:
     """The policy optimizer."""
     update: UpdateSettings = UpdateSettings()
     """How a rollout becomes a batch, and how the value function is fitted."""
-    cloning: CloningSettings = CloningSettings()
-    """Behaviour cloning before training."""
+    start: StartSettings = StartSettings()
+    """The policy with which training starts."""
     value: ValueSettings = ValueSettings()
     """The value function's network."""
 
@@ -89,7 +89,7 @@ class Experiment:
         require(bool(self.env), "env", "the Gymnasium id of an environment", self.env)
         self.flat()  # raises if the algorithm has no name
         self.algorithm.check_gamma(self.update.gamma)
-        if self.algorithm.imitates and self.cloning.demonstrations is None:
+        if self.algorithm.imitates and self.start.demonstrations is None:
             raise ValueError("demonstration_weight must be 0 without demonstrations")
         self.run.spread(self.rollouts.shards).shards_of(self.rollouts.num_envs)
         if self.run.workers and self.rollouts.backend != "sync":
@@ -98,8 +98,9 @@ class Experiment:
             )
         self._check_vine()
         self._check_memory()
-        if self.policy.anchor is not None:
-            self._check_anchor()
+        if self.start.anchor is not None:
+            averaged, scheduled = self.policy.ema_momentum is not None, self.policy.final_std is not None
+            Problem(is_averaged=averaged, is_scheduled=scheduled).check_limits_hold()
         if self.policy.mirror and self.rollouts.backend == "envpool":
             raise ValueError("mirror must be false with the backend envpool: it is known of Gymnasium's environments")
         if self.policy.mirror and self.environment.frame_stack > 1:
@@ -109,13 +110,6 @@ class Experiment:
             )
         if self.rollouts.steps_together:
             self._check_stepped_together()
-
-    def _check_anchor(self) -> None:
-        shown, policy = self.cloning.demonstrations, self.policy
-        require(shown is None, "demonstrations", "None with an anchor, since training begins with one of them", shown)
-        Problem(
-            is_averaged=policy.ema_momentum is not None, is_scheduled=policy.final_std is not None
-        ).check_limits_hold()
 
     def _check_vine(self) -> None:
         self.vine.check_rollout(self.rollouts.num_steps)
@@ -236,6 +230,13 @@ class Experiment:
         """
         return flat(self)
 
+    def changes(self) -> Flat:
+        """Return the settings that differ from the defaults of the experiment's algorithm and radius, as `flat`."""
+        settings, default = self.flat(), Experiment()
+        kinds = {name: settings[name] for name in CHOICES if name in settings}
+        usual = {**default.replace(**kinds).flat(), **{name: default.flat()[name] for name in kinds}}
+        return {name: value for name, value in settings.items() if value != usual[name]}
+
     def make_agent(self) -> TRPO:
         """Make the agent, compiled and with initial weights.
 
@@ -258,16 +259,15 @@ class Experiment:
         # compiled for earlier agents, and no part of an agent uses TensorFlow's global seed.
         random.seed(self.run.seed)
         np.random.seed(self.run.seed)  # noqa: NPY002
-        settings: dict[str, Any] = {"policy": self.policy, "value": self.value, "seed": self.run.seed}
         import_costs(self.environment.costs)
-        settings["costs"] = self.environment.costs
-        agent = TRPO.for_env(self.env, **settings, **self.environment.arguments())
-        how: Any = {"update": self.update, "jit_compile": self.run.jit_compile, "anchor": self.policy.anchor}
+        made_of: Any = {"policy": self.policy, "value": self.value, "costs": self.environment.costs}
+        agent = TRPO.for_env(self.env, **made_of, seed=self.run.seed, **self.environment.arguments())
+        how: Any = {"update": self.update, "jit_compile": self.run.jit_compile, "anchor": self.start.anchor}
         agent.compile(self.algorithm, **how)
         if agent.anchor is not None:
             agent.start_at_anchor()
         if self.algorithm.imitates:
-            agent.imitate(self.cloning.demonstrations)
+            agent.imitate(self.start.demonstrations)
         return agent
 
     def train(

@@ -13,15 +13,12 @@ from tf_trpo.experiment.environment_id import flag_for
 from tf_trpo.experiment.experiment import Experiment
 from tf_trpo.experiment.options import as_options
 from tf_trpo.experiment.run_folder import RunFolder
+from tf_trpo.experiment.settings import OF_OUTPUT
 from tf_trpo.files import AGENT_FILE, replaced_at_once, write_whole
 
 ACTIONS = {"deterministic": "most likely", "stochastic": "sampled"}
 """Kinds of evaluations, and the actions that they take."""
 CARD, FILM = "README.md", "film.gif"
-_NOT_OF_THE_RESULT = {
-    *("export", "quiet", "workers", "ray_address", "allow_different_workers"),
-    *("eval_every", "checkpoint_every", "video_every", "histogram_every"),
-}
 _TASK = "reinforcement-learning"
 
 Evaluations = Mapping[str, Mapping[str, float] | None]
@@ -144,14 +141,8 @@ def training_command(experiment: Experiment) -> str:
     The command has every setting on which the weights depend and that differs from its default, and no preset, because
     a preset may change.
     """
-    settings = experiment.flat()
-    choices = {"algorithm": "trpo", "radius": "fixed"}
-    defaults = Experiment().replace(**{name: settings[name] for name in choices if name in settings}).flat() | choices
-    chosen = {
-        name: value
-        for name, value in settings.items()
-        if name not in _NOT_OF_THE_RESULT and (name == "env" or value != defaults[name])
-    }
+    chosen = {"env": experiment.env, **experiment.changes()}
+    chosen = {name: value for name, value in chosen.items() if name not in OF_OUTPUT}
     making = experiment.environment
     flag = flag_for(experiment.env, making.wrapper, making.costs)
     return shlex.join(["python", "scripts/train.py", "--preset", "none", *as_options(chosen)]) + flag

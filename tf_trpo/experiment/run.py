@@ -17,7 +17,7 @@ from tf_trpo.callbacks import Checkpoint, EpisodeVideo, Evaluate, HistoryCSV, St
 from tf_trpo.callbacks.tensorboard import add_final_evaluation
 from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.experiment.run_folder import RunFolder, run_versions
-from tf_trpo.experiment.settings import hyperparameters
+from tf_trpo.experiment.settings import IMMATERIAL, hyperparameters
 from tf_trpo.figures.histories import read_history
 from tf_trpo.files import write_whole
 from tf_trpo.training import TRPO, TrainingFailedError
@@ -25,12 +25,8 @@ from tf_trpo.training import TRPO, TrainingFailedError
 if TYPE_CHECKING:
     from tf_trpo.experiment.experiment import Experiment
 
-CHANGEABLE = (
-    *("total_steps", "export", "workers", "ray_address", "allow_different_workers"),
-    *("checkpoint_every", "histogram_every", "video_every", "max_faults"),
-)
+CHANGEABLE = ("total_steps", *sorted(IMMATERIAL))
 """Settings that may change when a run is resumed, since the steps that were already taken do not depend on them."""
-_CLONE_EPOCHS = 200
 _SHOWN = ("quiet",)
 """Settings of the process's output, which are not compared when a run is resumed."""
 
@@ -156,15 +152,15 @@ class Run:
 
     def _clone(self) -> None:
         """Clone the demonstrations, if there are any."""
-        cloning, run = self.experiment.cloning, self.experiment.run
-        if cloning.demonstrations is None:
+        start, run = self.experiment.start, self.experiment.run
+        if start.demonstrations is None:
             return
-        epochs = cloning.clone_epochs or _CLONE_EPOCHS
-        losses = self.agent.clone(cloning.demonstrations, epochs, seed=run.seed, verbose=0).history
+        epochs = () if start.clone_epochs is None else (start.clone_epochs,)
+        losses = self.agent.clone(start.demonstrations, *epochs, seed=run.seed, verbose=0).history
         if not run.quiet:
             least = min(losses.get("val_loss", losses["loss"]))
             kind = "on episodes held out" if "val_loss" in losses else "on its one episode"
-            print(f"cloned {cloning.demonstrations}: {least:.3f} nats an action {kind}", file=sys.stderr, flush=True)
+            print(f"cloned {start.demonstrations}: {least:.3f} nats an action {kind}", file=sys.stderr, flush=True)
 
     def _begin(self) -> None:
         """Make the folder of a new run; in a resumed run, delete the old evaluation and write the new settings."""

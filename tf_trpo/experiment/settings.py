@@ -1,4 +1,4 @@
-"""Settings of environments, rollouts, cloning and the run, and the selection of settings on which a result depends.
+"""Settings of environments, rollouts, the start and the run, and the selection of settings on which a result depends.
 
 The settings of the other parts of an experiment are in the packages of those parts.
 """
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.ranges import LARGEST_INTEGER, require, require_allowed
 from tf_trpo.rollouts.shards import Spread
-from tf_trpo.training.settings import JitCompile
+from tf_trpo.training.settings import ROUNDING, JitCompile
 
 SEEDS = f"[0, {LARGEST_INTEGER}]"
 """Seeds of stateless random operations are int32."""
@@ -117,23 +117,28 @@ class RolloutSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class CloningSettings:
-    """Behaviour cloning of demonstrations before training.
+class StartSettings:
+    """The policy with which training starts, if it is not a random one.
 
     Raises:
-      ValueError: a setting is outside its range, or clone_epochs is set without demonstrations.
+      ValueError: a setting is outside its range, or two settings exclude each other.
     """
 
     demonstrations: str | None = None
     """Minari dataset to clone before training, by name or folder (extra demonstrations); None for no cloning."""
     clone_epochs: int | None = None
     """Passes over the demonstrations, in [1, 10000]; None: 200."""
+    anchor: str | None = None
+    """File of a saved agent (agent.keras): training begins with its policy, and stays near it, within anchor_kl."""
 
     def __post_init__(self) -> None:
         require_allowed(self, clone_epochs="[1, 10000]")
         if self.demonstrations is None:
             require(self.clone_epochs is None, "clone_epochs", "None without demonstrations", self.clone_epochs)
         require(self.demonstrations != "", "demonstrations", "a name or a folder", self.demonstrations)
+        if self.anchor is not None:
+            only = "None with an anchor, since training begins with one of them"
+            require(self.demonstrations is None, "demonstrations", only, self.demonstrations)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,10 +200,16 @@ class RunSettings:
         return Spread(shards, self.workers, self.ray_address, self.allow_different_workers)
 
 
-_IMMATERIAL = {field.name for field in dataclasses.fields(RunSettings)} - {"total_steps", "schedule_steps", "seed"}
-_IMMATERIAL -= {"update_parts"}
-_IMMATERIAL |= {"chunk_size", "fisher_vector_product"}
-"""Settings that change a result by rounding at most."""
+_OF_LEARNING = {"total_steps", "schedule_steps", "seed", "update_parts"}
+IMMATERIAL = ROUNDING | {"env_timeout", *(field.name for field in dataclasses.fields(RunSettings))} - _OF_LEARNING
+"""Settings that change what a run learns by rounding at most."""
+OF_OUTPUT = frozenset(
+    {
+        *("quiet", "export", "eval_every", "checkpoint_every", "histogram_every", "video_every"),
+        *("workers", "ray_address", "allow_different_workers"),
+    }
+)
+"""Those of them that only say what a run writes and which processes compute it: another run has its own."""
 ENDS_OF_SCHEDULES = ("final_std", "final_max_kl", "ppo_final_learning_rate")
 """Settings that a run reaches at its end, so that a run depends on its length from the beginning."""
 _FIRST = ("env", "algorithm", "max_kl", "natural_max_kl", "target_kl", "total_steps", "seed")
@@ -207,7 +218,7 @@ _FIRST = ("env", "algorithm", "max_kl", "natural_max_kl", "target_kl", "total_st
 def hyperparameters(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Select the settings of a config.json on which the run's result depends, the most important first."""
     names = dict.fromkeys((*_FIRST, *settings))
-    return {name: settings[name] for name in names if name in settings and name not in _IMMATERIAL}
+    return {name: settings[name] for name in names if name in settings and name not in IMMATERIAL}
 
 
 def use_threads(threads: int) -> None:

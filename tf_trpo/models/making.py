@@ -106,8 +106,8 @@ def make_value_functions(
         made.append(
             make_value_function(settings, value_settings, observation_space, network=own, seed=branch, **shared)
         )
-        if own is not None and own is not network:
-            own.set_weights(made[0].encoder.network.get_weights())
+        if place and network is not None and own is not None:
+            own.set_weights(network.get_weights())
     return made
 
 

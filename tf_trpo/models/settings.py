@@ -60,8 +60,6 @@ class PolicySettings:
     The other units are faster; training can change them. None: 2, for velocities and the like."""
     mirror: bool = False
     """Respect the environment's mirror symmetry in the policy and the value function."""
-    anchor: str | None = None
-    """File of a saved agent (agent.keras): training begins with its policy, and stays near it, within anchor_kl."""
     ema_momentum: float | None = 0.9
     """Evaluate and export a moving average of the policy's weights over about the last 1 / (1 - ema_momentum)
     iterations, at first over the last quarter of the iterations. In [0, 1). None for the policy itself."""

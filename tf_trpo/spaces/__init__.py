@@ -5,7 +5,9 @@ from tf_trpo.spaces.observations import MASKED_ACTIONS as MASKED_ACTIONS
 from tf_trpo.spaces.observations import is_text as is_text
 from tf_trpo.spaces.observations import observation_spec as observation_spec
 from tf_trpo.spaces.reading import as_batch as as_batch
+from tf_trpo.spaces.reading import entries_of as entries_of
 from tf_trpo.spaces.reading import is_finite as is_finite
+from tf_trpo.spaces.reading import joined_mask as joined_mask
 from tf_trpo.spaces.reading import number_array as number_array
 from tf_trpo.spaces.reading import observation_reader as observation_reader
 from tf_trpo.spaces.specs import PartSpec as PartSpec

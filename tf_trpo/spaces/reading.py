@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,16 @@ def as_batch(spec: Spec, observations: Any) -> tuple[Any, bool]:
     except WrongValueError as error:
         raise ValueError(f"the agent cannot act on {error}") from None
     return batch, single
+
+
+def joined_mask(given: Any) -> np.ndarray:
+    """Return the mask of one observation as a vector; given is one array, or a list of one for each action."""
+    return np.concatenate([np.ravel(part) for part in (given if isinstance(given, list | tuple) else [given])])
+
+
+def entries_of(observation: Any) -> dict[str, Any]:
+    """Return the entries to which a mask is added, of an observation or of a space, which need not be a Dict."""
+    return {**observation} if isinstance(observation, Mapping) else {"observation": observation}
 
 
 def _rows(shapes: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> tuple[bool, int]:

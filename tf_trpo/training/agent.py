@@ -190,8 +190,8 @@ class Agent(keras.Model):
           observations: as the environment returns them: a number, an array, a dict or a tuple; or a batch, in which
             every array has one more axis in front.
           state: the memory's state that was returned for the previous observation; None at the start of an episode.
-          action_mask: the environment's `action_masks()` or info["action_mask"] for each observation; None if the
-            environment masks no actions, or the mask is an entry of the observations.
+          action_mask: the environment's `action_masks()` or info["action_mask"]; for a batch, one of them for each
+            observation. None if the environment masks no actions, or the mask is an entry of the observations.
           stochastic: sample; by default the mode is taken.
           seed: of the samples, in [0, 2^31), as [seed, 0] of an exported model; None: the number of the agent's call.
 

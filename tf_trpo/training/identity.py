@@ -16,12 +16,13 @@ from tf_trpo.environments.costs import cost_name
 from tf_trpo.environments.making import wrapper_name
 from tf_trpo.models.structure import all_known, as_structure, describe_layers, layers_of, nested_dataclasses
 from tf_trpo.training.anchor import fingerprint
+from tf_trpo.training.settings import ROUNDING
 
 if TYPE_CHECKING:
     from tf_trpo.training.compiled_agent import CompiledAgent
     from tf_trpo.training.learner import Learner
 
-_IMMATERIAL = ("name", "shared_object_id", "fisher_vector_product", "chunk_size", "value_learning_rate")
+_IMMATERIAL = ROUNDING | {"name", "shared_object_id", "value_learning_rate"}
 """Keys that do not identify a run: settings that only change rounding, names that Keras numbers, and a learning rate
 that is a variable."""
 _PARTS = [

@@ -7,12 +7,17 @@ here, before Keras sees it, without importing anything.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import types
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import keras
+
+from tf_trpo.optimizers import ALGORITHMS
+from tf_trpo.ranges import field_types
+from tf_trpo.training.settings import UpdateSettings
 
 _DEEPEST = 100
 """Largest nesting of lists and mappings; a network of networks needs about 15."""
@@ -20,9 +25,8 @@ _LARGEST_INTEGER = 2**24
 """Largest size: even a layer without variables may allocate an array of a size from its settings."""
 _NO_SIZES = {"seed", "decay_steps", "first_decay_steps", "warmup_steps", "boundaries", "shared_object_id"}
 _NO_SIZES |= {"first_action", "first_actions", "start"}
-_NO_SIZES |= {"value_minibatch_size", "penalty_minibatch_size", "chunk_size"}
-"""Settings whose integers are not sizes of arrays: seeds, steps of learning rate schedules, ids of objects, offsets of
-discrete actions and observations, and numbers of samples processed together."""
+"""Settings whose integers are not sizes of arrays: seeds, steps of learning rate schedules, ids of objects, and offsets
+of discrete actions and observations. In addition, all settings of an update: their classes check their ranges."""
 
 _CLASSES: dict[str, tuple[type, ...]] = {
     "keras": (keras.Model, keras.DTypePolicy),
@@ -58,6 +62,17 @@ _PLAIN = {"__keras_tensor__", "__bytes__", "__ellipsis__", "__slice__"} | _ARRAY
 """Class names that stand for values."""
 _DTYPES = {"bool", "bfloat16", "float16", "float32", "float64"}
 _DTYPES |= {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+
+
+def _names(settings: Any) -> Iterator[str]:
+    """Yield the names of the fields of a settings class and of all settings classes in their types."""
+    for name, hint in field_types(settings).items():
+        yield name
+        for each in filter(dataclasses.is_dataclass, (hint, *get_args(hint))):
+            yield from _names(each)
+
+
+_NO_SIZES |= {name for settings in (UpdateSettings, *ALGORITHMS.values()) for name in _names(settings)}
 
 
 def check_config(config: Any, custom_objects: Mapping[str, Any], root: type) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import tensorflow as tf
 from tf_trpo.models import Policy
 from tf_trpo.ranges import check_whole_numbers
 from tf_trpo.rollouts import Stream, operation_seed
-from tf_trpo.spaces import ACTION_MASK, Spec, as_batch, mask_of
+from tf_trpo.spaces import ACTION_MASK, Spec, as_batch, entries_of, joined_mask, mask_of
 
 
 def noise_seed(seed: int | None, draws: Iterator[int]) -> tf.Tensor:
@@ -83,7 +83,7 @@ def _finite(part: np.ndarray, dtype: type) -> bool:
 def _masked_batch(spec: Spec, observations: Any, action_mask: Any) -> tuple[Any, bool]:
     """Add the mask to the observations, as the wrapper `ActionMask` does in training, and apply `as_batch`."""
     mask = mask_of(spec, spec)
-    entries = observations if isinstance(observations, Mapping) else {"observation": observations}
+    entries = entries_of(observations)
     if action_mask is None and mask is not None and ACTION_MASK not in entries:
         raise ValueError("action_mask must be given: the agent's environment says which actions are allowed")
     if action_mask is None:
@@ -91,9 +91,10 @@ def _masked_batch(spec: Spec, observations: Any, action_mask: Any) -> tuple[Any,
     if mask is None or not isinstance(spec, dict):
         raise ValueError("action_mask: the agent is of an environment that masks no actions")
     batch, single = as_batch({name: spec[name] for name in spec if name != ACTION_MASK}, entries)
-    # As in the wrapper, a mask may be a list or tuple of arrays, one for each action.
-    parts = action_mask if isinstance(action_mask, list | tuple) else [action_mask]
-    rows = np.concatenate([np.ravel(part) for part in parts])
-    if rows.size % math.prod(mask.shape):
-        raise ValueError(f"action_mask must be {list(mask.shape)} for each observation, got {rows.size} numbers")
-    return as_batch(spec, {**batch, ACTION_MASK: rows.reshape(-1, *mask.shape)})[0], single
+    masks = action_mask if isinstance(action_mask, list | tuple) else np.atleast_1d(action_mask)
+    rows = [joined_mask(each) for each in ([masks] if single else masks)]
+    count, found = len(tf.nest.flatten(batch)[0]), [row.size for row in rows]
+    if found != [math.prod(mask.shape)] * count:
+        expected = f"{list(mask.shape)} for each observation"
+        raise ValueError(f"action_mask must be {expected}, got masks of {found[:10]} numbers for {count} observations")
+    return as_batch(spec, {**batch, ACTION_MASK: np.reshape(rows, (count, *mask.shape))})[0], single

@@ -12,6 +12,8 @@ _SEGMENT_LENGTHS = range(64, 256 + 1)
 ValueTarget = Literal["lambda-return", "reward-to-go"]
 JitCompile = bool | Literal["auto"]
 """Whether XLA compiles an update."""
+ROUNDING = frozenset({"chunk_size", "fisher_vector_product"})
+"""Settings of an update that change its result by rounding only."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -72,13 +72,9 @@ def preset_text(experiment: Experiment, words: str) -> str:
       experiment: the settings.
       words: a comment for the beginning of the file.
     """
-    settings = experiment.flat()
-    kinds = {name: settings[name] for name in ("algorithm", "radius") if name in settings}
-    usual = Experiment().replace(**kinds).flat()
-    chosen = {name: value for name, value in settings.items() if name not in OF_RUNS and value != usual[name]}
+    chosen = {name: value for name, value in experiment.changes().items() if name not in OF_RUNS}
     first = {"env": experiment.env, "total_steps": experiment.run.total_steps}
-    named = {name: kinds[name] for name in kinds if kinds[name] != Experiment().flat()[name]}
-    plain = json.loads(json.dumps({**first, **named, **chosen}))
+    plain = json.loads(json.dumps({**first, **chosen}))
     comment = "".join(f"# {line}\n" for line in words.splitlines())
     return comment + yaml.safe_dump(plain, sort_keys=False, default_flow_style=None)
 

@@ -11,22 +11,17 @@ from typing import Any, get_args
 
 from tf_trpo.experiment import Experiment
 from tf_trpo.experiment.conversion import convert, leaves, unknown_names
+from tf_trpo.experiment.settings import IMMATERIAL, OF_OUTPUT
 from tf_trpo.files import parsed_yaml, read_small
 from tf_trpo.ranges import require
 
-OF_RUNS = frozenset(
-    {
-        *("seed", "quiet", "export", "threads", "jit_compile", "eval_every", "eval_episodes"),
-        *("checkpoint_every", "histogram_every", "video_every", "workers", "ray_address", "allow_different_workers"),
-    }
-)
+OF_RUNS = OF_OUTPUT | {"seed", "threads", "jit_compile", "eval_episodes"}
 """Settings of a single run, which are not part of a preset."""
-NOT_SEARCHED = OF_RUNS | {
+NOT_SEARCHED = IMMATERIAL | {
     *("env", "env_kwargs", "wrapper", "info_keys", "action_masks", "algorithm", "radius", "total_steps"),
-    *("schedule_steps", "backend", "env_timeout", "shards", "update_parts", "max_faults"),
-    *("costs", "cost_limits", "anchor", "anchor_kl"),
+    *("schedule_steps", "seed", "backend", "shards", "update_parts", "costs", "cost_limits", "anchor", "anchor_kl"),
 }
-"""Settings that determine the task or the logging, so that their values cannot be compared by returns."""
+"""Settings that determine the task, or change no result, so that their values cannot be compared by returns."""
 INSTEAD_OF_NONE: Mapping[str, Any] = MappingProxyType({"value_learning_rate": 0.001})
 """Values equivalent to None, for settings whose range cannot contain None."""
 KL_OF_A_STEP = ("max_kl", "natural_max_kl", "target_kl")

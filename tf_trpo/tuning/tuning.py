@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tf_trpo.experiment import Experiment
 from tf_trpo.experiment.conversion import leaves, unknown_names
+from tf_trpo.experiment.settings import IMMATERIAL
 from tf_trpo.ranges import require_allowed
 from tf_trpo.tuning.space import SearchSpace, check_space, parsed_space, plain_space
 
@@ -151,5 +152,6 @@ class Tuning:
         own = self.to_json()
         changed = [name for name in own if name not in ("experiment", *_CHANGEABLE) and own[name] != other.get(name)]
         ours, theirs = own["experiment"], other.get("experiment", {})
-        of_runs = {"quiet", "threads", "workers", "ray_address", "allow_different_workers"}
-        return changed + [name for name in sorted({*ours, *theirs} - of_runs) if ours.get(name) != theirs.get(name)]
+        # The number of episodes changes a trial's value.
+        compared = sorted({*ours, *theirs} - (IMMATERIAL - {"eval_episodes"}))
+        return changed + [name for name in compared if ours.get(name) != theirs.get(name)]
