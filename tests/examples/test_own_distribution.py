@@ -13,7 +13,7 @@ def test_it_improves_within_the_trust_region_and_is_saved(tmp_path):
     agent.compile(update=UpdateSettings(value_epochs=1), jit_compile=False)
     logs = agent.fit("Pendulum-v1", 200, num_envs=2, num_steps=50, verbose=0).history
     assert set(logs["train/line_search_status"]) == {0}
-    assert all(0.01 < kl <= 0.02 for kl in logs["bound/mean_kl"])
+    assert all(0.01 < kl <= 0.02 for kl in logs["train/kl_divergence_loss"])
     observations = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
     sampled = agent.predict(observations, stochastic=True)
     assert 1.0 < np.abs(sampled).max() < 2.0

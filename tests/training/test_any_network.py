@@ -127,7 +127,7 @@ def test_numbers_are_normalised_next_to_tokens_that_are_not(tmp_path):
         return keras.Model(inputs, layers.Concatenate()([inputs["number"], embedded]))
 
     agent = tf_trpo.TRPO.for_env(Labelled, network=network(), value_network=network(), seed=0)
-    assert [layer is None for layer in agent.policy.encoder.normalizations] == [False, True]
+    assert [layer is None for layer in agent.policy.encoder.normalization_by_part] == [False, True]
     agent.compile(update=UpdateSettings(value_epochs=1), jit_compile=False)
     assert agent.fit(Labelled, **ITERATIONS).history["train/is_line_search_success"][-1] == 1.0
     observation, _ = Labelled().reset(seed=0)

@@ -215,8 +215,6 @@ def test_the_advantages_and_their_bound_are_those_of_the_definition_in_the_units
     expected = {
         "epsilon": epsilon,
         "penalty_coefficient": coefficient,
-        "mean_kl": 0.01,
-        "max_kl": 0.05,
         "predicted_improvement": 0.03 * scale * horizon,
         "actual_improvement": 0.02 * scale * horizon,
         "improvement": 0.02 * scale * horizon - coefficient * 0.05,

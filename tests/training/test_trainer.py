@@ -72,7 +72,7 @@ def test_history_has_the_names_of_stable_baselines3_and_a_number_for_each_iterat
         "demonstration_bonus",
     }
     names |= {f"train/{field}" for field in Outcome._fields if field not in renamed}
-    names |= {f"bound/{field}" for field in (*LowerBound._fields, "mean_kl", "max_kl")}
+    names |= {f"bound/{field}" for field in LowerBound._fields}
     if isinstance(agent.policy.action_distribution, tf_trpo.distributions.Gaussian):
         names.add("train/std")
     if agent.policy.encoder.spec.shape == (3,):

@@ -224,7 +224,6 @@ def test_default_numbers_depend_on_the_actions():
     assert VineSettings(2).settled(18, 1) == (2, 18, 8, True)
     assert VineSettings(2).settled(19, 1) == VineSettings(2).settled(None, 1) == (2, 4, 8, False)
     assert VineSettings(2, 3, 5).settled(4, 1) == (2, 3, 5, False)
-    assert VineSettings().settled(4, 1) is None
 
 
 @pytest.mark.slow

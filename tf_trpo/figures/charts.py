@@ -30,7 +30,7 @@ CHARTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Lower bound on the return": {
         "Lower bound of the improvement": ("bound/improvement",),
         "L(new) - L(old), in units of return": ("bound/predicted_improvement", "bound/actual_improvement"),
-        "KL: mean and largest over states": ("bound/mean_kl", "bound/max_kl"),
+        "KL: mean and largest over states": ("train/kl_divergence_loss", "train/max_kl_over_states"),
     },
 }
 """Category -> chart -> names of logged figures."""

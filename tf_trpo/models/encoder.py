@@ -103,7 +103,7 @@ class Encoder(keras.layers.Layer):
         """
         if isinstance(observations, Segments):
             return observations._replace(observations=self.centred(observations.rows))
-        layers = iter(self.normalizations)
+        layers = iter(self.normalization_by_part)
         return map_parts(
             lambda _, rows: rows if (layer := next(layers)) is None else layer.centred(rows), self.spec, observations
         )
@@ -137,7 +137,7 @@ class Encoder(keras.layers.Layer):
 
     def features(self, observations: Any) -> tf.Tensor:
         """Compute the network's features [N, F] from the result of `centred` for a nest of arrays [N, ...]."""
-        layers = iter(self.normalizations)
+        layers = iter(self.normalization_by_part)
         inputs = map_parts(
             lambda part, rows: _read(part, rows) if (layer := next(layers)) is None else layer.scaled(rows),
             self.spec,
@@ -196,7 +196,7 @@ class Encoder(keras.layers.Layer):
         return first_affine_layer(self.network, after) if lone else None
 
     @property
-    def normalizations(self) -> list[RunningNormalization | None]:
+    def normalization_by_part(self) -> list[RunningNormalization | None]:
         """The normalisation of each part, in the order of `parts`; None for parts that are not normalised."""
         layers = iter(self.normalization)
         return [next(layers) if is_normalized else None for is_normalized in self._is_normalized]

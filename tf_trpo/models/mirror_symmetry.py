@@ -87,9 +87,9 @@ class MirroredEncoder(keras.layers.Layer):
         return self.encoder.normalization
 
     @property
-    def normalizations(self) -> list[RunningNormalization | None]:
-        """See `Encoder.normalizations`."""
-        return self.encoder.normalizations
+    def normalization_by_part(self) -> list[RunningNormalization | None]:
+        """See `Encoder.normalization_by_part`."""
+        return self.encoder.normalization_by_part
 
     memory = None
     """Always None: a mirrored encoder has no memory."""

@@ -27,7 +27,7 @@ class Centred:
         self._spec = map_parts(lambda part: part, encoder.spec)
         self._parts = [part for _, part in parts(self._spec)]
         positions = {id(weight): position for position, weight in enumerate(policy.weights)}
-        layers = encoder.normalizations
+        layers = encoder.normalization_by_part
         self._positions = [None if layer is None else positions[id(layer.mean)] for layer in layers]
         self._dtypes = [
             np.dtype("float64" if layer is not None else "float32" if _is_rounded_here(part) else part.dtype)

@@ -50,8 +50,8 @@ class VineSettings:
         at_most = f"at most the num_steps of a rollout, {num_steps}"
         require(self.vine_states <= num_steps, "vine_states", at_most, self.vine_states)
 
-    def settled(self, num_actions: int | None, num_envs: int) -> Vine | None:
-        """Return the settings with their defaults filled in; None without branches.
+    def settled(self, num_actions: int | None, num_envs: int) -> Vine:
+        """Return the settings of at least one branch with their defaults filled in.
 
         Args:
           num_actions: number of actions of the policy's discrete space; None for another action space.
@@ -60,12 +60,10 @@ class VineSettings:
         Raises:
           ValueError: the branches of a rollout would have too many steps.
         """
-        if not self.vine_states:
-            return None
         tries_all = self.vine_actions is None and num_actions is not None and num_actions <= MOST_ACTIONS
         actions = num_actions if tries_all else self.vine_actions
         vine = Vine(self.vine_states, actions or _ACTIONS, self.vine_steps or _STEPS, tries_all)
-        steps = vine.states * vine.actions * vine.steps * num_envs
+        steps = vine.most_steps(num_envs)
         product = "vine_states times vine_actions times vine_steps times num_envs"
         require(steps <= _MOST_BRANCH_STEPS, product, f"at most {_MOST_BRANCH_STEPS}", steps)
         return vine
@@ -86,6 +84,10 @@ class Vine(NamedTuple):
     actions: int
     steps: int
     tries_all: bool
+
+    def most_steps(self, num_envs: int) -> int:
+        """Return the largest number of environment steps that the branches of a rollout can take."""
+        return self.states * self.actions * self.steps * num_envs
 
     def rows(self, num_steps: int, rng: np.random.Generator) -> np.ndarray:
         """Draw the rows in which branches begin, sorted, int32 [S]: one in each of S equal parts of a rollout."""

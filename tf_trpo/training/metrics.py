@@ -42,8 +42,6 @@ def update_logs(result: UpdateResult, costs: Sequence[str] = ()) -> Logs:
     by_cost = {name: outcome.pop(name) for name in BY_COST}
     figures: dict[str, Any] = {
         **{f"train/{OUTCOME_NAMES.get(name, name)}": figure for name, figure in outcome.items()},
-        "bound/mean_kl": policy.outcome.kl,
-        "bound/max_kl": policy.outcome.max_kl_over_states,
         **{f"bound/{name}": figure for name, figure in policy.bound._asdict().items()},
         **{f"train/{name}": figure for name, figure in policy.distribution.items()},
         "train/normalization_kl": policy.normalization_kl,

@@ -22,7 +22,7 @@ from tf_trpo.training.identity import check_identity
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.metrics import Logs, Report, update_logs
 from tf_trpo.training.results import UpdateResult
-from tf_trpo.training.vine import most_branch_steps, rollout_noise
+from tf_trpo.training.vine import rollout_noise
 
 _logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Trainer:
     def goal(self, total_steps: int) -> tuple[int, int]:
         """Return the environment steps and the iterations of the agent after `total_steps` steps of this run."""
         num_envs = self.source.num_envs
-        rows = self._num_steps * num_envs + most_branch_steps(self._vine, num_envs)
+        rows = self._num_steps * num_envs + (0 if self._vine is None else self._vine.most_steps(num_envs))
         return self._report.first_steps + total_steps, self._first_iteration + math.ceil(total_steps / rows)
 
     def run(

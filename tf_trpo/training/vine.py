@@ -134,8 +134,3 @@ def branches_spec(vine: Vine, policy: Policy, action: tf.TensorSpec, num_envs: i
         observations,
         spec(tf.float64, vine.steps, num_costs) if num_costs else (),
     )
-
-
-def most_branch_steps(vine: Vine | None, num_envs: int) -> int:
-    """Return the largest number of environment steps that the branches of a rollout can take."""
-    return 0 if vine is None else vine.states * vine.actions * vine.steps * num_envs

@@ -105,9 +105,7 @@ def check_runs(tuning: Tuning, number: int, settings: Mapping[str, Any]) -> list
     return runs
 
 
-def work_on_check(
-    runs: Sequence[tuple[str, Experiment]], tuning: Tuning, folder: Path, on_change: Callable[[], None] = nothing
-) -> None:
+def work_on_check(runs: Sequence[tuple[str, Experiment]], tuning: Tuning, folder: Path) -> None:
     """Train the runs of the final check that are not complete.
 
     Raises:
@@ -115,10 +113,8 @@ def work_on_check(
       StoppedBySignalError: a signal stopped a training.
     """
     for name, experiment in runs:
-        on_change()
         if finished_value(folder / "check" / name) is None:
             try:
                 train_once(experiment, folder / "check" / name, tuning.evaluations, lambda *_: False)
             except FAILURES as error:
                 raise TuningFailedError(f"the training {name} of the final check failed: {described(error)}") from error
-    on_change()
