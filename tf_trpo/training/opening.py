@@ -52,6 +52,7 @@ def opened_source(
     restart_every: int,
     prepare: Callable[[int], None],
     vine: Vine | None = None,
+    began_at: int = 0,
 ) -> Iterator[RolloutSource]:
     """Open the source of a fit's rollouts; close it at the end unless it is the caller's own.
 
@@ -63,6 +64,7 @@ def opened_source(
       seed, restart_every: as for `TRPO.fit`.
       prepare: called with the number of environments before the actor is made.
       vine: numbers of branches, for rollouts with branches.
+      began_at: the agent's iterations, by which the fit has other episodes than earlier fits.
 
     Yields:
       The given source, or a new one of the environment.
@@ -97,7 +99,8 @@ def opened_source(
             yield environment
         return
     if spread.workers:
-        with alone([policy], _FITS), _opened_workers(policy, environment, opening, spread, seed, prepare) as source:
+        opened = _opened_workers(policy, environment, opening, spread, seed, prepare, began_at)
+        with alone([policy], _FITS), opened as source:
             yield source
         return
     with alone([policy], _FITS), open_vector_environment(environment, **opening) as environments:
@@ -113,7 +116,8 @@ def opened_source(
         if vine is not None:
             check_branching(environments)
         prepare(num_envs)
-        yield LocalSource(environments, make_actor(policy, num_envs, shards=shards), seed=seed, vine=vine)
+        actor = make_actor(policy, num_envs, shards=shards)
+        yield LocalSource(environments, actor, seed=seed, vine=vine, began_at=began_at)
 
 
 def _check_costs(environments: VectorEnv, costs: Sequence[Cost]) -> None:
@@ -131,6 +135,7 @@ def _opened_workers(
     spread: Spread,
     seed: int,
     prepare: Callable[[int], None],
+    began_at: int,
 ) -> Iterator[RolloutSource]:
     if isinstance(environment, VectorEnv):
         raise ValueError(
@@ -153,7 +158,7 @@ def _opened_workers(
     prepare(num_envs)
     if acts_on_device(policy, shards):
         _logger.warning("the worker acts on its CPU, and one process would act on the GPU (see shards), %s", INEXACT)
-    setup = make_setup(policy, environment, making, num_envs=num_envs // shards, seed=seed)
+    setup = make_setup(policy, environment, making, num_envs=num_envs // shards, seed=seed, began_at=began_at)
     crew = RayCrew(setup, spread.workers, spread.address)
     with contextlib.closing(RaySource(setup, spec, crew, shards, allow_different=spread.allow_different)) as source:
         yield source

@@ -37,8 +37,8 @@ class Counters(NamedTuple):
 class Trainer:
     """The training loop: updates a learner with rollouts from a source.
 
-    Every random choice is a function of (seed, iteration) or of (seed, environment, episode), so a run can be repeated,
-    and resumed, bit for bit.
+    Every random choice is a function of (seed, iteration) or, for a source made by `fit`, of (seed, first iteration,
+    environment, episode), so a run can be repeated, and resumed, bit for bit.
 
     Args:
       learner: improves the policy and the value function.

@@ -144,7 +144,10 @@ class TRPO(Imitator):
         """Train for at least `total_steps` environment steps, in whole iterations.
 
         An iteration collects num_steps rows from each environment, improves the policy and fits the value function. For
-        callbacks, an iteration is an epoch. Another call continues with the agent as it is.
+        callbacks, an iteration is an epoch.
+
+        Another call continues with the agent as it is, and the number of its iterations chooses new episodes. Schedules
+        begin again.
 
         The row after an episode's end is a reset, not a step: CartPole takes 493 steps in its first 512 rows, and 1,024
         steps need a third iteration. If no episode has ended, the logger "tf_trpo" warns.
@@ -220,7 +223,8 @@ class TRPO(Imitator):
         # XLA compiles while the policy is made ready to act.
         learner = self.learner if update_parts is None else PartedLearner(self.learner, update_parts, self.jit_compile)
         trace = functools.partial(learner.trace, num_steps, vine=branches)
-        with opened_source(self.policy, environment, opening, spread, seed, restart_every, trace, branches) as source:
+        how = seed, restart_every, trace, branches, int(self.iterations)
+        with opened_source(self.policy, environment, opening, spread, *how) as source:
             if isinstance(learner, PartedLearner) and isinstance(source, RaySource):
                 learner.work_with(PartWorkers(source.crew, allow_different=allow_different_workers))
             trainer = Trainer(
