@@ -70,8 +70,8 @@ def opened_source(
       The given source, or a new one of the environment.
 
     Raises:
-      ValueError: the environment does not fit the policy or the costs, an argument has no effect, or there are
-        branches and the environments cannot be restored to an earlier state.
+      ValueError: the environment does not fit the policy or the costs, a source lacks a method, an argument has no
+        effect, or there are branches and the environments cannot be restored to an earlier state.
       ImportError: workers are asked for, and Ray is not installed.
     """
     if vine is not None and (spread.workers or isinstance(environment, RolloutSource)):
@@ -82,6 +82,7 @@ def opened_source(
             "vine_states must be 0 with a vector environment that is made already: give the Gymnasium id, or a "
             "function that makes an environment"
         )
+    _check_source(environment)
     if isinstance(environment, RolloutSource):
         if spread != Spread():
             raise ValueError("shards and workers would have no effect: the source has its own")
@@ -118,6 +119,14 @@ def opened_source(
         prepare(num_envs)
         actor = make_actor(policy, num_envs, shards=shards)
         yield LocalSource(environments, actor, seed=seed, vine=vine, began_at=began_at)
+
+
+def _check_source(environment: Any) -> None:
+    """Raise ValueError with the names of the missing members if a source of rollouts lacks some."""
+    names = [name for name in (*RolloutSource.__annotations__, *vars(RolloutSource)) if not name.startswith("_")]
+    missing = [name for name in names if not hasattr(environment, name)]
+    if missing and hasattr(environment, "collect") and not callable(environment):
+        raise ValueError(f"{type(environment).__name__} is no source of rollouts: it lacks {', '.join(missing)}")
 
 
 def _check_costs(environments: VectorEnv, costs: Sequence[Cost]) -> None:
