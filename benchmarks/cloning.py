@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -87,14 +88,16 @@ class Cloning(Tables):
             verbose=0,
             **making,
         ).history
-        steps, returns = [0, *history["eval/steps"]], [first, *history["eval/mean_reward"]]
+        # In an iteration without an evaluation, its figures are NaN.
+        evaluated = {name: [each for each in figures if not math.isnan(each)] for name, figures in history.items()}
+        steps, returns = [0, *evaluated["eval/steps"]], [first, *evaluated["eval/mean_reward"]]
         reached = [at for at, found in zip(steps, returns, strict=True) if found >= target]
         return {
             "start": start,
             "seed": seed,
             "return at the start": f"{first:.0f}",
             "sampled at the start": f"{sampled:.0f}",
-            f"lowest sampled, updates 1 to {FIRST_UPDATES}": f"{min(history['eval/sampled_return']):.0f}",
+            f"lowest sampled, updates 1 to {FIRST_UPDATES}": f"{min(evaluated['eval/sampled_return']):.0f}",
             "lowest return": f"{min(returns[1:]):.0f}",
             "last return": f"{returns[-1]:.0f}",
             "steps": steps[-1],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -118,7 +119,7 @@ class Kinds(Tables):
             history = agent.fit(environment, case.steps, num_steps=case.num_steps, seed=seed, verbose=0, **kwargs)
             opened.enter_context(warnings.catch_warnings(action="ignore"))
             evaluation = agent.evaluate(_made(case, opened), self.episodes, **case.making)
-        returns = history.history["rollout/ep_rew_mean"]
+        returns = [found for found in history.history["rollout/ep_rew_mean"] if not math.isnan(found)]
         return {"first episodes": returns[0], "last 100": returns[-1], "most likely": evaluation["mean_return"]}
 
 

@@ -181,6 +181,14 @@ def test_an_evaluation_in_the_training_environments_is_refused_before_the_first_
         agent.fit(vector, 48, num_steps=12, verbose=0)
 
 
+def test_an_evaluation_in_an_environment_of_other_spaces_is_refused_before_the_first_rollout(trained):
+    agent = trained([])
+    steps = int(agent.env_steps.numpy())
+    with pytest.raises(ValueError, match="the agent observes"):
+        agent.fit(cartpole, 24, callbacks=[Evaluate("Pendulum-v1", 40)], verbose=0, **SIZES)
+    assert int(agent.env_steps.numpy()) == steps
+
+
 class Held(keras.callbacks.Callback):
     """Holds something, and records in which order the methods of several are called."""
 

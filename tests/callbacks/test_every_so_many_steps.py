@@ -1,10 +1,13 @@
 """The times of evaluations and checkpoints, with an agent and a trainer that only count."""
 
+import inspect
+
 import pytest
 import tensorflow as tf
 
-from tf_trpo.callbacks import Checkpoint, EpisodeVideo, Evaluate, TensorBoard
-from tf_trpo.callbacks.every_steps import EverySteps
+import tf_trpo
+from tf_trpo.callbacks import Checkpoint, EpisodeVideo, Evaluate, TensorBoard, every_steps
+from tf_trpo.callbacks.every_steps import EVALUATING, MAKING, EverySteps
 
 
 class StandIn:
@@ -14,7 +17,7 @@ class StandIn:
         self.env_steps = tf.Variable(steps, dtype=tf.int64)
         self.evaluated, self.saved, self.checked = [], [], []
         self.full = self.stop_training = False
-        self.rollout = None
+        self.rollout, self.costs, self.policy = None, (), "a policy"
 
     def evaluate(self, environment, **kwargs):
         self.evaluated.append((environment, kwargs))
@@ -52,19 +55,28 @@ def test_every_multiple_is_passed_once(start):
     assert reached == [total for total in range(start + 1, start + 41) if total % 10 == 0]
 
 
-def test_results_are_only_in_the_logs_of_iterations_with_an_evaluation():
-    stand_in, logs = run(Evaluate("Env", 100, episodes=7, seed=3), 0, 60, 100, 199, 230, 320, 330)
+@pytest.fixture
+def checked(monkeypatch):
+    """The policies that are compared with environments, and the numbers of these environments."""
+    seen = []
+    monkeypatch.setattr(every_steps, "check_fit", lambda policy, vector: seen.append((policy, vector.num_envs)))
+    return seen
+
+
+def test_results_are_only_in_the_logs_of_iterations_with_an_evaluation(checked):
+    stand_in, logs = run(Evaluate("CartPole-v1", 100, episodes=7, seed=3), 0, 60, 100, 199, 230, 320, 330)
+    assert checked == [("a policy", 1)]
     nothing = {"figure": 1.0}
     assert logs == [
         nothing if steps is None else nothing | {"eval/mean_reward": steps, "eval/mean_ep_length": -steps}
         for steps in (None, 100, None, 230, 320, None)
     ]
-    assert stand_in.evaluated == [("Env", {"episodes": 7, "seed": 3})] * 3
+    assert stand_in.evaluated == [("CartPole-v1", {"episodes": 7, "seed": 3})] * 3
 
 
-def test_a_resumed_training_is_evaluated_at_the_same_steps_as_an_uninterrupted_one():
-    assert not run(Evaluate("Env", 100), 1050, 1060, 1099)[0].evaluated
-    assert len(run(Evaluate("Env", 100), 1099, 1101, 1199)[0].evaluated) == 1
+def test_a_resumed_training_is_evaluated_at_the_same_steps_as_an_uninterrupted_one(checked):
+    assert not run(Evaluate("CartPole-v1", 100), 1050, 1060, 1099)[0].evaluated
+    assert len(run(Evaluate("CartPole-v1", 100), 1099, 1101, 1199)[0].evaluated) == 1
 
 
 @pytest.mark.parametrize(
@@ -114,10 +126,17 @@ def test_a_write_that_failed_is_tried_again_when_training_fails():
         (lambda: Evaluate("Env", -5), "every_steps must be at least 1, got -5"),
         (lambda: Evaluate("Env", 1.5), "every_steps must be a whole number, got 1.5"),
         (lambda: Evaluate("Env", 9, episodes=2.0), "episodes must be a whole number, got 2.0"),
+        (lambda: Evaluate("Env", 9, n_eval_episodes=3), "Evaluate takes no n_eval_episodes; the nearest is episodes"),
         (lambda: TensorBoard("logs", histogram_every=-1), "histogram_every must be zero or positive, got -1"),
         (lambda: TensorBoard("logs", video=EpisodeVideo("Env", 0)), "every_steps must be at least 1, got 0"),
     ],
 )
-def test_numbers_of_callbacks_must_be_integers_in_range(make, message):
+def test_arguments_of_callbacks_are_checked_at_once(make, message):
     with pytest.raises((TypeError, ValueError), match=message):
         make()
+
+
+def test_evaluations_take_all_keywords_of_the_agent():
+    first, environment, *keywords = inspect.signature(tf_trpo.TRPO.evaluate).parameters
+    assert (first, environment) == ("self", "environment")
+    assert sorted(keywords) == sorted((*MAKING, *EVALUATING))

@@ -36,7 +36,7 @@ def test_the_best_evaluation_is_kept_and_training_does_not_stop_between_evaluati
     # 8 iterations between evaluations are more than the patience.
     history = agent.fit("CartPole-v1", 960, callbacks=callbacks, **SIZES).history
     assert history["time/total_timesteps"][-1] >= 960
-    assert len(history["eval/mean_reward"]) == len(kept) == 5
+    assert np.isfinite(history["eval/mean_reward"]).sum() == len(kept) == 5
     best = max(reward for reward, _ in kept)
     weights = next(weights for reward, weights in kept if reward == best)
     saved = keras.saving.load_model(path)
@@ -58,7 +58,7 @@ def test_training_stops_after_evaluations_without_an_improvement(small_agent):
     early = keras.callbacks.EarlyStopping(monitor="eval/mean_reward", mode="max", patience=2, min_delta=1e6)
     callbacks = [Evaluate("CartPole-v1", 48, episodes=1), early]
     history = agent.fit("CartPole-v1", 960, callbacks=callbacks, **SIZES).history
-    assert len(history["eval/mean_reward"]) == 3
+    assert np.isfinite(history["eval/mean_reward"]).sum() == 3
     assert len(history["time/iterations"]) >= 6
 
 
@@ -88,6 +88,6 @@ def test_a_learning_rate_is_not_reduced_while_no_episode_has_ended(small_agent):
     history = agent.fit(endless, 230, callbacks=[reduce, *others], **SIZES).history
     rates = history["train/learning_rate"]
     assert len(rates) == len(history["time/iterations"]) == 10
-    assert len(history["rollout/ep_rew_mean"]) == 4
+    assert np.isfinite(history["rollout/ep_rew_mean"]).tolist() == [False] * 6 + [True] * 4
     assert rates[:7] == pytest.approx([1e-3] * 7)
     assert agent.optimizer.learning_rate.numpy() == pytest.approx(1e-4)

@@ -345,7 +345,7 @@ def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
     agent = calls["fit"].pop("self")
     making = {"env_kwargs": {}, "wrappers": [], "action_masks": "auto", "info_keys": ()}
     assert [type(callback).__name__ for callback in calls["fit"].pop("callbacks")] == [
-        *("StopOnSignal", "LambdaCallback", "TensorBoard", "HistoryCSV", "Checkpoint", "LambdaCallback")
+        *("StopOnSignal", "LambdaCallback", "LambdaCallback", "TensorBoard", "HistoryCSV", "Checkpoint")
     ]
     assert calls["fit"] == {
         "environment": "Pendulum-v1",

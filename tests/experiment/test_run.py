@@ -4,6 +4,7 @@ import logging
 import random
 import signal
 
+import keras
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ import tf_trpo
 from tf_trpo.callbacks import StopOnSignal
 from tf_trpo.experiment import RunFolder
 from tf_trpo.experiment.run import Run
+from tf_trpo.figures.histories import read_history
 from tf_trpo.rollouts import actor
 
 TINY = {"total_steps": 48, "num_envs": 2, "num_steps": 12, "value_epochs": 1, "jit_compile": False}
@@ -24,6 +26,43 @@ def test_a_resumed_fit_compares_the_environment_s_arguments(tmp_path):
     agent.fit("CartPole-v1", 24, env_kwargs={"max_episode_steps": 30}, callbacks=checkpoint, **settings)
     with pytest.raises(tf_trpo.training.CheckpointError, match=r"env_kwargs/max_episode_steps 30, not 40"):
         agent.fit("CartPole-v1", 24, env_kwargs={"max_episode_steps": 40}, resume_from=tmp_path, **settings)
+
+
+class Adds(keras.callbacks.Callback):
+    """Adds a figure to the logs, and halves the value function's rate."""
+
+    def __init__(self, fails_in=None):
+        super().__init__()
+        self.fails_in = fails_in
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["mine"] = float(epoch)
+        rate = self.model.optimizer.learning_rate
+        rate.assign(rate / 2)
+        if epoch == self.fails_in:
+            raise LookupError("no such column")
+
+
+def test_files_have_what_callbacks_add_and_change(tmp_path):
+    experiment = tf_trpo.Experiment().replace(**TINY)
+    # One callback needs no list.
+    agent = experiment.train(tmp_path / "run", callbacks=Adds()).agent
+    iterations = int(agent.iterations)
+    assert read_history(tmp_path / "run" / "history.csv")["mine"].tolist() == list(range(iterations))
+    other = experiment.make_agent()
+    other.load_checkpoint(tmp_path / "run" / "checkpoints")
+    assert float(other.optimizer.learning_rate) == pytest.approx(1e-3 / 2**iterations)
+
+
+def test_a_run_whose_callback_raises_is_saved_and_can_be_resumed(tmp_path):
+    experiment = tf_trpo.Experiment().replace(**TINY)
+    with pytest.raises(LookupError, match="no such column"):
+        experiment.train(tmp_path / "run", callbacks=[Adds(fails_in=1)])
+    assert int(tf_trpo.load(tmp_path / "run" / "agent.keras").iterations) == 2
+    again = experiment.train(tmp_path / "run", callbacks=[Adds()], resume=True).agent
+    whole = experiment.train(tmp_path / "whole", callbacks=[Adds()]).agent
+    for weight, expected in zip(again.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, expected)
 
 
 def test_a_warning_before_the_folder_is_made_does_not_end_the_run(tmp_path, monkeypatch, caplog):

@@ -145,16 +145,16 @@ def agent_for(name):
     return AGENTS[name]
 
 
-def local(name):
+def local(name, began_at=0):
     environment, _, making = CASES[name]
-    return LocalSource(
-        make_vector_environment(environment, B, **making), make_actor(agent_for(name).policy, B, shards=SHARDS), seed=3
-    )
+    actor = make_actor(agent_for(name).policy, B, shards=SHARDS)
+    return LocalSource(make_vector_environment(environment, B, **making), actor, seed=3, began_at=began_at)
 
 
-def spread(name, workers, seed=None, crew=Pupils, **options):
+def spread(name, workers, seed=None, crew=Pupils, began_at=0, **options):
     environment, _, making = CASES[name]
-    setup = make_setup(agent_for(name).policy, environment, dict(making), num_envs=SIZE, seed=3)
+    policy = agent_for(name).policy
+    setup = make_setup(policy, environment, dict(making), num_envs=SIZE, seed=3, began_at=began_at)
     pupils = crew(setup, workers, seed)
     with open_vector_environment(environment, 1) as one:
         spec = observation_spec(one.single_observation_space)
@@ -175,7 +175,7 @@ def collect(name, source, number, num_steps=7):
 
 
 def assert_same(one, other):
-    flat, expected = tf.nest.flatten(one), tf.nest.flatten(other)
+    flat, expected = (list(map(np.asarray, tf.nest.flatten(nest))) for nest in (one, other))
     assert [(array.dtype, array.shape) for array in flat] == [(array.dtype, array.shape) for array in expected]
     assert all(array.tobytes() == then.tobytes() for array, then in zip(flat, expected, strict=True))
 
@@ -183,7 +183,8 @@ def assert_same(one, other):
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("name", CASES)
 def test_rollouts_and_states_equal_those_of_one_process(name, workers):
-    expected, (source, pupils) = local(name), spread(name, workers, seed=workers)
+    began_at = workers - 1
+    expected, (source, pupils) = local(name, began_at), spread(name, workers, seed=workers, began_at=began_at)
     rng = np.random.default_rng(workers)
     for number in range(8):
         assert_same(collect(name, source, number), collect(name, expected, number))
@@ -215,7 +216,8 @@ def test_without_workers_the_episodes_can_still_be_replayed(monkeypatch):
 
 @pytest.mark.parametrize("name", ["continuous actions, a memory", "images and vectors"])
 def test_a_state_continues_with_any_number_of_workers(name):
-    sources = [local(name), *(spread(name, workers, seed=5)[0] for workers in (1, 3))]
+    """Also of another fit, and if its episodes cannot be replayed."""
+    sources = [local(name, 7), *(spread(name, workers, seed=5, began_at=workers)[0] for workers in (1, 3))]
     state = sources[0].state()
     for number in range(6):
         first, *others = (source.restore(state) and collect(name, source, number, 5) for source in sources)
@@ -225,6 +227,10 @@ def test_a_state_continues_with_any_number_of_workers(name):
         state = sources[number % 3].state()
         for source in sources:
             assert_same(source.state(), state)
+    others = [local(name), spread(name, 2, seed=5)[0]]
+    assert not any(source.restore({**state, "actions": None}) for source in others)
+    assert_same(others[1].state(), others[0].state())
+    assert others[1].state()["began_at"] == 7
 
 
 FAULTS = {

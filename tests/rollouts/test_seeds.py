@@ -15,10 +15,10 @@ def test_the_same_arguments_give_the_same_seeds():
 def test_no_seed_of_an_environment_is_used_twice():
     seeds = [
         seed
-        for run, stream, position in itertools.product(range(10), Stream, range(3))
-        for seed in environment_seeds(run, stream, 8, position)
+        for run, stream, position, began_at in itertools.product(range(10), Stream, range(3), (0, 1, 40))
+        for seed in environment_seeds(run, stream, 8, position, began_at=began_at)
     ]
-    assert len(set(seeds)) == len(seeds) == 10 * len(Stream) * 3 * 8
+    assert len(set(seeds)) == len(seeds) == 10 * len(Stream) * 3 * 3 * 8
 
 
 def test_no_seed_of_an_operation_is_used_twice():

@@ -116,13 +116,13 @@ class Linear:
 class Run:
     """A source of rollouts by a linear policy, and the noise of its next rollouts."""
 
-    def __init__(self, make, backend="sync", seed=5):
+    def __init__(self, make, backend="sync", seed=5, began_at=0):
         self.environments = make if backend is None else make_vector_environment(make, NUM_ENVS, backend=backend)
         observed, space = self.environments.single_observation_space, self.environments.single_action_space
         self.actions = 7 if isinstance(space, gym.spaces.Dict) else int(getattr(space, "n", 0)) or space.shape[0]
         rng, inputs = np.random.default_rng(0), gym.spaces.flatdim(observed)
         self.weights = [rng.standard_normal((inputs, self.actions)).astype(np.float32)]
-        self.source = LocalSource(self.environments, Linear(observed, space), seed=seed)
+        self.source = LocalSource(self.environments, Linear(observed, space), seed=seed, began_at=began_at)
 
     def noise(self, num_steps, number):
         rng = np.random.default_rng([num_steps, number])
@@ -218,7 +218,8 @@ def test_processes_give_the_same_rollouts(name):
 
 @pytest.mark.parametrize("seed", range(2))
 def test_a_state_continues_bit_for_bit(make, seed):
-    rng, run = np.random.default_rng(seed), Run(make)
+    """Also of a source that was made for another fit."""
+    rng, run = np.random.default_rng(seed), Run(make, began_at=3 * seed)
     for number in range(rng.integers(1, 9)):
         run.collect(int(rng.integers(1, 15)), number)
         if rng.random() < 0.3:
@@ -226,7 +227,10 @@ def test_a_state_continues_bit_for_bit(make, seed):
         elif rng.random() < 0.2:
             run.source.restart()
     state = copy.deepcopy(run.source.state())
-    other = Run(make)
+    if not seed:
+        # Checkpoints of older versions lack it.
+        del state["began_at"]
+    other = Run(make, began_at=5)
     other.collect(int(rng.integers(1, 15)))
     for _ in range(2):
         assert other.source.restore(copy.deepcopy(state))
@@ -234,6 +238,9 @@ def test_a_state_continues_bit_for_bit(make, seed):
         assert_same(run.collect(13, number), other.collect(13, number))
     assert_same(run.source.state()["actions"], other.source.state()["actions"])
     np.testing.assert_array_equal(run.source.state()["episodes"], other.source.state()["episodes"])
+    for each in (run, other):
+        each.source.restart()
+    assert_same(run.collect(13), other.collect(13))
 
 
 def test_an_episode_that_has_just_ended_is_continued_by_the_next_one():
@@ -251,9 +258,10 @@ def test_an_episode_that_has_just_ended_is_continued_by_the_next_one():
         other.source.close()
 
 
-def test_seeds_streams_and_restarts_begin_other_episodes():
+def test_seeds_fits_streams_and_restarts_begin_other_episodes():
     run = Run(Walk)
-    starts = [run.source.episodes.observations.copy(), Run(Walk, seed=6).source.episodes.observations]
+    starts = [run.source.episodes.observations.copy()]
+    starts += [Run(Walk, **other).source.episodes.observations for other in ({"seed": 6}, {"began_at": 1})]
     starts.append(
         LocalSource(
             run.environments, run.source._actor, seed=5, stream=Stream.EVALUATION_ENVIRONMENTS
@@ -262,7 +270,7 @@ def test_seeds_streams_and_restarts_begin_other_episodes():
     for _ in range(3):
         run.source.restart()
         starts.append(run.source.episodes.observations.copy())
-    assert len(np.unique(np.concatenate(starts), axis=0)) == 6 * NUM_ENVS
+    assert len(np.unique(np.concatenate(starts), axis=0)) == 7 * NUM_ENVS
     run.source.restart_some(np.array([False, True, False]))
     changed = (run.source.episodes.observations != starts[-1]).all(axis=1)
     np.testing.assert_array_equal(changed, [False, True, False])
@@ -279,7 +287,7 @@ def test_rollouts_share_no_memory_with_each_other_or_the_source():
 
 def test_environments_of_the_users_own_begin_new_episodes():
     """They are seeded once, and never in the same way again."""
-    run, other = (Run(SyncVectorEnv([Walk] * NUM_ENVS), None) for _ in range(2))
+    run, other = (Run(SyncVectorEnv([Walk] * NUM_ENVS), None, began_at=began_at) for began_at in (2, 0))
     starts = [run.source.episodes.observations]
     run.collect(30)
     state = run.source.state()
@@ -288,6 +296,10 @@ def test_environments_of_the_users_own_begin_new_episodes():
     starts.append(other.source.episodes.observations)
     other.source.restart()
     starts.append(other.source.episodes.observations)
+    # The state's fit goes on, and not the other one.
+    again = Run(SyncVectorEnv([Walk] * NUM_ENVS), None, began_at=2)
+    again.source.begin(state["episodes"] + 1)
+    assert_same(again.source.episodes.observations, starts[1])
     assert len(np.unique(np.concatenate(starts), axis=0)) == 3 * NUM_ENVS
     assert (other.source.state()["episodes"] == state["episodes"] + 2).all()
 

@@ -57,6 +57,72 @@ def test_one_callback_needs_no_list_and_is_told_of_the_trainer(agent):
     assert seen == [(32, 1, (16, 2), 30)]
 
 
+def test_no_callback_gets_a_nan_of_the_history(agent):
+    """A figure that two of three iterations log."""
+    seen = []
+
+    class Adds(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch:
+                logs["mine"] = float(epoch)
+
+    history = fit(agent, Adds(), keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append({**logs})))
+    np.testing.assert_equal(history["mine"], [np.nan, 1.0, 2.0])
+    assert ["mine" in logs for logs in seen] == [False, True, True]
+    assert agent.history.history is history
+    assert {len(values) for values in history.values()} == {3}
+
+
+class Fails(keras.callbacks.Callback):
+    """Raises when it is told of something, after the agent's first iterations."""
+
+    def __init__(self, hook, after):
+        super().__init__()
+        self.after = after
+        setattr(self, hook, self.fail)
+
+    def fail(self, *arguments, **named):
+        if int(self.model.iterations) >= self.after:
+            raise LookupError("no such column")
+
+
+@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_train_batch_end", "on_epoch_end", "on_train_end"])
+def test_after_a_callback_that_raises_the_fit_can_be_resumed(
+    hook, borrow_agent, variables_of, assert_same_weights, tmp_path
+):
+    whole, broken, resumed = (borrow_agent("Pendulum-v1") for _ in range(3))
+    fit(whole)
+    after = 3 if hook == "on_train_end" else 2
+    with pytest.raises(LookupError, match="no such column"):
+        fit(broken, Fails(hook, after), tf_trpo.callbacks.Checkpoint(tmp_path, None))
+    sizes = {"num_envs": 2, "num_steps": STEPS_PER_ITERATION // 2, "verbose": 0}
+    history = resumed.fit("Pendulum-v1", 3 * STEPS_PER_ITERATION, resume_from=tmp_path, **sizes).history
+    assert len(history.get("time/iterations", ())) == 3 - after
+    assert_same_weights(variables_of(resumed), variables_of(whole))
+
+
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin"])
+def test_a_fit_that_has_not_begun_saves_nothing(hook, agent, tmp_path):
+    with pytest.raises(LookupError):
+        fit(agent, Fails(hook, 0), tf_trpo.callbacks.Checkpoint(tmp_path, None))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_update_that_raises_saves_nothing_and_a_save_that_fails_is_a_note(agent, tmp_path, monkeypatch):
+    def fail(*given, **named):
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr(agent.learner, "update", fail)
+    with pytest.raises(MemoryError):
+        fit(agent, tf_trpo.callbacks.Checkpoint(tmp_path, None))
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    monkeypatch.setattr(tf_trpo.callbacks.Checkpoint, "save_on_failure", fail)
+    with pytest.raises(LookupError, match="no such column") as raised:
+        fit(agent, Fails("on_epoch_end", 1), tf_trpo.callbacks.Checkpoint(tmp_path, None))
+    assert raised.value.__notes__ == ["The agent could not be saved: no memory"]
+
+
 def test_epochs_go_on_where_the_agent_is(agent):
     epochs = []
     callback = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))

@@ -110,7 +110,7 @@ def test_the_best_epoch_on_whole_episodes_that_are_held_out_is_kept(make_agent, 
 
 def test_a_callback_can_stop_it(make_agent, balanced):
     early = keras.callbacks.EarlyStopping(monitor="val_loss", patience=1, min_delta=10.0)
-    assert len(make_agent("CartPole-v1").clone(balanced, 50, callbacks=[early], verbose=0).history["loss"]) == 2
+    assert len(make_agent("CartPole-v1").clone(balanced, 50, callbacks=early, verbose=0).history["loss"]) == 2
 
 
 def test_values_are_those_of_the_demonstrated_returns(make_agent, balanced):

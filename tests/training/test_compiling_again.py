@@ -44,6 +44,22 @@ def test_a_refused_compile_changes_nothing(agent, make_agent):
     make_agent("Pendulum-v1").compile(value_optimizer="sgd")
 
 
+@pytest.mark.parametrize(
+    "learn",
+    [
+        lambda agent: fit(agent),
+        lambda agent: agent.clone(None),
+        lambda agent: agent.imitate(None),
+        lambda agent: agent.load_checkpoint("checkpoints"),
+    ],
+)
+def test_an_agent_that_was_never_compiled_says_so(learn, agent):
+    # No two agents with a learner have the same weights.
+    other = tf_trpo.TRPO.from_config(agent.get_config())
+    with pytest.raises(ValueError, match=r"the agent is not compiled.*: call compile first$"):
+        learn(other)
+
+
 def test_what_is_not_named_stays(make_agent, variables_of, assert_same_weights):
     agent = make_agent("Pendulum-v1", TrustRegion(radius=AdaptiveRadius()))
     for part in ("value optimizer", "policy optimizer"):
@@ -156,7 +172,7 @@ def test_a_learning_rate_takes_effect_and_is_no_change(agent):
 
 
 def test_arguments_of_another_type_are_refused_by_name(agent):
-    wrong = {"num_steps": 256.0, "total_steps": "x", "seed": None, "num_envs": True}
+    wrong = {"num_steps": 256.0, "total_steps": "x", "seed": 1.5, "num_envs": True}
     wrong |= {"schedule_steps": 1.5, "max_faults": 0.5, "restart_every": None}
     for name, value in wrong.items():
         with pytest.raises(TypeError, match=f"{name} must be a whole number, got {value!r}"):

@@ -81,6 +81,8 @@ OF_RUN = {
     "observations that are not finite": (filled(np.inf), "source", "observations", 0),
     "ends of another type": (np.zeros(2), "source", "just_ended"),
     "negative episodes": (filled(-1), "source", "episodes"),
+    "a fit that began before the agent": (-1, "source", "began_at"),
+    "a fit that began within an iteration": (0.5, "source", "began_at"),
     "actions of fewer environments": (GONE, "source", "actions", 0),
     "actions of another shape": (lambda array: array[None], "source", "actions", 0),
     "actions of another type": (lambda array: array.astype(np.float32), "source", "actions", 0),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from typing import ClassVar
 
 import gymnasium as gym
 import keras
@@ -153,6 +154,43 @@ def test_it_can_be_broken_off_again_and_again(borrow_agent, variables_of, assert
     assert_same_weights(variables_of(last), variables_of(whole))
 
 
+class Noted(Drift):
+    """Notes the seeds of its episodes."""
+
+    seeds: ClassVar[list[int | None]] = []
+
+    def reset(self, *, seed=None, options=None):
+        self.seeds.append(seed)
+        return super().reset(seed=seed)
+
+
+def vector_of(environment):
+    return gym.vector.SyncVectorEnv([environment] * 2)
+
+
+@pytest.mark.parametrize("make", [lambda: Noted, lambda: vector_of(Noted)])
+def test_every_fit_begins_new_episodes(make, borrow_agent, monkeypatch):
+    agent, seen = borrow_agent(Drift, KLPenalty()), []
+    for _ in range(3):
+        monkeypatch.setattr(Noted, "seeds", [])
+        agent.fit(make(), 100, **FIT)
+        seen += {*Noted.seeds} - {None}
+        assert len(seen) > 1
+    assert len({*seen}) == len(seen)
+
+
+@pytest.mark.filterwarnings("error:the unfinished episodes")
+def test_a_later_fit_continues_as_exactly(borrow_agent, variables_of, assert_same_weights, tmp_path):
+    """The resumed agent has other iterations than the fit began with, or none."""
+    whole, broken, new = (borrow_agent(Drift, KLPenalty()) for _ in range(3))
+    for agent in (whole, broken):
+        agent.fit(Drift, 100, **FIT)
+    whole.fit(Drift, 500, **FIT)
+    break_off(broken, Drift, tmp_path, 4)
+    new.fit(Drift, 500, resume_from=tmp_path, **FIT)
+    assert_same_weights(variables_of(new), variables_of(whole))
+
+
 class Unseeded(Drift):
     """Noise that no seed is asked for."""
 
@@ -168,7 +206,7 @@ def drift_with_memory():
 AGAIN = {
     "noise without a seed": lambda: Unseeded,
     "statistics of all episodes": lambda: drift_with_memory,
-    "a vector environment of the user": lambda: gym.vector.SyncVectorEnv([Drift, Drift]),
+    "a vector environment of the user": lambda: vector_of(Drift),
     "EnvPool": lambda: pytest.importorskip("envpool") and "CartPole-v1",
 }
 

@@ -66,6 +66,15 @@ def test_a_source_is_what_has_its_methods():
     assert not isinstance(object(), RolloutSource)
 
 
+def test_a_source_without_some_methods_is_told_which_it_lacks(borrow_agent):
+    class Half:
+        num_envs = B
+        collect, restart, state = Walk.collect, Walk.restart, Walk.state
+
+    with pytest.raises(ValueError, match=r"Half is no source of rollouts: it lacks restart_some, restore, close$"):
+        borrow_agent("Pendulum-v1").fit(Half(), 30, **FIT)
+
+
 @pytest.mark.parametrize(
     "argument", [{"num_envs": 3}, {"info_keys": ["a"]}, {"env_timeout": 2.0}, {"wrappers": ["a:b"]}]
 )

@@ -80,9 +80,8 @@ def test_history_has_the_names_of_stable_baselines3_and_a_number_for_each_iterat
         names -= {"rollout/ep_rew_mean", "rollout/ep_len_mean"}
     assert set(history) == names
     for name, values in history.items():
-        ended = len(history.get("rollout/ep_rew_mean", ()))
-        assert len(values) == (ended if name.startswith("rollout/") else agent.iterations.numpy()), name
-        assert np.isfinite(values).all(), name
+        assert len(values) == agent.iterations.numpy(), name
+        assert np.isfinite(values[1:] if name.startswith("rollout/") else values).all(), name
         assert all(isinstance(value, int | float) for value in values), name
 
 
@@ -136,6 +135,20 @@ def test_the_seed_of_the_agent_is_that_of_its_initial_weights(make_agent):
         )
         np.testing.assert_array_equal(kernel, same)
         assert not np.any(kernel == another)
+
+
+def test_the_seed_of_for_env_is_that_of_fit(borrow_agent, assert_same_weights):
+    """An agent whose seed is not known has 0."""
+    agents = {(own, given): borrow_agent("CartPole-v1") for own in (None, 0, 1) for given in (None, 0, 1)}
+    for (own, given), agent in agents.items():
+        agent.seed = own
+        fit(agent, 1, seed=given)
+    for (own, given), agent in agents.items():
+        used = given if given is not None else own or 0
+        assert_same_weights(agent.get_weights(), agents[None, used].get_weights())
+    kernels = [agents[0, given].policy.encoder.output_layer.kernel.numpy() for given in (0, 1)]
+    assert np.any(kernels[0] != kernels[1])
+    assert tf_trpo.TRPO.for_env("CartPole-v1", seed=4).seed == 4
 
 
 def test_no_two_iterations_or_runs_share_their_random_numbers(discrete, monkeypatch):

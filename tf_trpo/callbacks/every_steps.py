@@ -10,8 +10,15 @@ from typing import Any
 
 import keras
 
-from tf_trpo.environments import check_free
+from tf_trpo.environments import open_vector_environment
+from tf_trpo.models.making import check_fit
 from tf_trpo.ranges import check_whole_numbers
+from tf_trpo.suggestions import nearest_hint
+
+MAKING = ("env_kwargs", "wrappers", "action_masks", "info_keys", "costs")
+"""Keywords of `TRPO.evaluate` with which the environments are made."""
+EVALUATING = ("episodes", "stochastic", "num_envs", "max_episode_steps", "seed")
+"""The other keywords of `TRPO.evaluate`."""
 
 
 class EverySteps:
@@ -48,23 +55,32 @@ class Evaluate(keras.callbacks.Callback):
     Args:
       environment: as for `TRPO.evaluate`.
       every_steps: environment steps between evaluations, >= 1.
-      **kwargs: episodes, stochastic, num_envs, env_kwargs, wrappers, action_masks, info_keys, costs, seed: as for
-        `TRPO.evaluate`.
+      **kwargs: episodes, stochastic, num_envs, env_kwargs, wrappers, action_masks, info_keys, costs, seed,
+        max_episode_steps: as for `TRPO.evaluate`.
 
     Raises:
-      ValueError: from `on_train_begin`: the environment is a vector environment that is closed or used for training.
+      TypeError: a keyword is not one of these.
+      ValueError: from `on_train_begin`: the environment does not fit the agent, or is a vector environment that is
+        closed or used for training.
+      EnvironmentFailedError: from `on_train_begin`: the environment cannot be made.
     """
 
     def __init__(self, environment: Any, every_steps: int, **kwargs: Any) -> None:
         super().__init__()
         self._environment = environment
         self._every_steps = EverySteps(every_steps)
+        for name in kwargs:
+            if name not in (*EVALUATING, *MAKING):
+                raise TypeError(f"Evaluate takes no {name}{nearest_hint(name, (*EVALUATING, *MAKING))}")
         check_whole_numbers(**{name: kwargs[name] for name in ("episodes", "num_envs") if kwargs.get(name) is not None})
         self._kwargs = kwargs
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        given = {name: value for name, value in self._kwargs.items() if name in MAKING and value is not None}
+        making: Any = {"costs": self.model.costs, **given}
         # This also refuses the vector environment of the training, which is in use.
-        check_free(self._environment)
+        with open_vector_environment(self._environment, 1, **making) as environments:
+            check_fit(self.model.policy, environments)
         self._every_steps.start(int(self.model.env_steps.numpy()))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:

@@ -29,10 +29,9 @@ from tf_trpo.rollouts.vine import VineSettings
 from tf_trpo.training.settings import UpdateSettings
 
 if TYPE_CHECKING:
-    import keras
-
     from tf_trpo.experiment.run import TrainedRun
     from tf_trpo.training import TRPO
+    from tf_trpo.training.callback_list import Callbacks
 
 Algorithm = (
     TrustRegion
@@ -274,7 +273,7 @@ class Experiment:
         self,
         run_dir: str | os.PathLike[str],
         *,
-        callbacks: Sequence[keras.callbacks.Callback] = (),
+        callbacks: Callbacks = None,
         resume: bool = False,
     ) -> TrainedRun:
         """Train, evaluate and save to a run folder, as the command line does.
@@ -282,7 +281,7 @@ class Experiment:
         Args:
           run_dir: the run folder. It must not exist; to resume, it must hold a run with the same settings, except for
             `tf_trpo.experiment.run.CHANGEABLE`.
-          callbacks: Keras callbacks in addition to those that the settings ask for.
+          callbacks: Keras callbacks, called after evaluations and before logs and checkpoints are written.
           resume: continue from the newest checkpoint in the folder.
 
         Returns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import signal
@@ -21,6 +22,8 @@ from tf_trpo.experiment.settings import IMMATERIAL, hyperparameters
 from tf_trpo.figures.histories import read_history
 from tf_trpo.files import write_whole
 from tf_trpo.training import TRPO, TrainingFailedError
+from tf_trpo.training.callback_list import Callbacks, list_of
+from tf_trpo.training.faults import save_after
 
 if TYPE_CHECKING:
     from tf_trpo.experiment.experiment import Experiment
@@ -80,11 +83,11 @@ class Run:
         if self.experiment.run.video_every:
             self._video().check()
 
-    def train(self, callbacks: Sequence[keras.callbacks.Callback] = ()) -> TrainedRun:
+    def train(self, callbacks: Callbacks = None) -> TrainedRun:
         """Train until the end or a signal, then evaluate; see `Experiment.train`."""
         run, folder, agent = self.experiment.run, self.folder, self.agent
         with self._open_files, self._writing():
-            stopped_by = self._fit(callbacks)
+            stopped_by = self._fit(list_of(callbacks))
             agent.save(folder.agent)
             if stopped_by is not None:
                 return TrainedRun(agent, None, stopped_by)
@@ -137,16 +140,17 @@ class Run:
                 seed=run.seed,
                 verbose=0 if run.quiet else 1,
                 max_faults=run.max_faults,
-                callbacks=[signals, *self._callbacks(resume=resume), *callbacks],
+                callbacks=[signals, *self._callbacks(callbacks, resume=resume)],
                 resume_from=self.folder.checkpoints if resume else None,
             )
         except KeyboardInterrupt:
             if not self.begun:
                 raise
             return signals.received or signal.SIGINT
-        except (EnvironmentFailedError, TrainingFailedError):
-            if self.begun:
-                self.agent.save(self.folder.agent)
+        except Exception as error:
+            failed = isinstance(error, EnvironmentFailedError | TrainingFailedError)
+            if self.begun and (failed or signals.params["trainer"].is_between_iterations):
+                save_after(error, functools.partial(self.agent.save, self.folder.agent))
             raise
         return signals.received
 
@@ -214,7 +218,8 @@ class Run:
         environment = self.experiment.environment
         return {"seed": self.experiment.run.seed, "info_keys": environment.info_keys, **environment.arguments()}
 
-    def _callbacks(self, *, resume: bool) -> list[keras.callbacks.Callback]:
+    def _callbacks(self, given: Sequence[keras.callbacks.Callback], *, resume: bool) -> list[keras.callbacks.Callback]:
+        """Return the run's callbacks, with the given ones before those that write logs and checkpoints."""
         run, folder, settings = self.experiment.run, self.folder, self.experiment.flat()
         # The folder is made by the first callback: before it, fit has checked environment, settings and checkpoint.
         callbacks = [keras.callbacks.LambdaCallback(on_train_begin=lambda _: self._begin())]
@@ -228,7 +233,7 @@ class Run:
             histogram_every=run.histogram_every,
             video=self._video() if run.video_every else None,
         )
-        callbacks += [board, HistoryCSV(folder.history, append=resume)]
+        callbacks += [*given, board, HistoryCSV(folder.history, append=resume)]
         # Last, so that a checkpoint is never ahead of the logs.
         every = run.checkpoint_every
         callbacks.append(Checkpoint(folder.checkpoints, every or None, at_start=every > 0))

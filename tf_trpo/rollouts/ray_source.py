@@ -13,7 +13,7 @@ from tf_trpo.rollouts.crew import Crew
 from tf_trpo.rollouts.scheduling import Scheduler
 from tf_trpo.rollouts.shards import shard_rows
 from tf_trpo.rollouts.stepping import Rollout
-from tf_trpo.rollouts.unfinished import UnfinishedEpisodes
+from tf_trpo.rollouts.unfinished import UnfinishedEpisodes, beginning
 from tf_trpo.rollouts.worker import Answer, Call, Setup
 from tf_trpo.spaces import Spec, flatten_to, nest_of
 
@@ -62,7 +62,7 @@ class RaySource:
                 )
             self._scheduler = Scheduler(crew, self._refusal)
             first = tuple(np.concatenate([part] * shards) for part in setup.actor.initial_states)
-            self.episodes = UnfinishedEpisodes(spec, first, self.num_envs)
+            self.episodes = UnfinishedEpisodes(spec, first, self.num_envs, began_at=setup.began_at)
             self._begin(np.zeros(self.num_envs, np.int64))
         except BaseException:
             crew.close()
@@ -111,6 +111,7 @@ class RaySource:
                 answers = [Answer(exact=False)]
             if all(answer.exact for answer in answers):
                 return True
+        self.episodes.began_at = beginning(state)
         self._begin(state["episodes"] + 1)
         return False
 
@@ -120,7 +121,8 @@ class RaySource:
     def _begin(self, numbers: np.ndarray) -> None:
         """Begin the episodes with the given numbers, int64 [B], in all environments."""
         self.episodes.numbers, self.episodes.failed = numbers.copy(), True
-        answers = self._play("begin", {shard: (numbers[rows],) for shard, rows in enumerate(self._rows)})
+        arguments = {shard: (numbers[rows], self.episodes.began_at) for shard, rows in enumerate(self._rows)}
+        answers = self._play("begin", arguments)
         self.episodes.begin(_joined([answer.value for answer in answers], axis=0))
         self._begun[:] = False
 

@@ -32,11 +32,14 @@ def numpy_generator(seed: int, stream: Stream, position: int = 0) -> np.random.G
     return np.random.default_rng(_sequence(seed, stream, position))
 
 
-def environment_seeds(seed: int, stream: Stream, num_envs: int, position: int = 0) -> list[int]:
-    """Make a seed for each environment. Unlike with seed + i, two neighbouring seeds have none in common."""
-    return [int(word >> 1) for word in _sequence(seed, stream, position).generate_state(num_envs)]
+def environment_seeds(seed: int, stream: Stream, num_envs: int, position: int = 0, *, began_at: int = 0) -> list[int]:
+    """Make a seed for each environment. Unlike with seed + i, two neighbouring seeds have none in common.
+
+    Args:
+      began_at: the agent's iterations when the fit began; two fits of an agent share no seeds.
+    """
+    return [int(word >> 1) for word in _sequence(seed, stream, position, began_at).generate_state(num_envs)]
 
 
-def _sequence(seed: int, stream: Stream, position: int) -> np.random.SeedSequence:
-    # The 0 stays because removing it would change all random numbers.
-    return np.random.SeedSequence([seed, int(stream), position, 0])
+def _sequence(seed: int, stream: Stream, position: int, began_at: int = 0) -> np.random.SeedSequence:
+    return np.random.SeedSequence([seed, int(stream), position, began_at])

@@ -23,7 +23,7 @@ from tf_trpo.rollouts.actor import Actor
 from tf_trpo.rollouts.branches import Brancher
 from tf_trpo.rollouts.seeds import Stream, environment_seeds
 from tf_trpo.rollouts.stepping import Rollout, collect_rollout
-from tf_trpo.rollouts.unfinished import UnfinishedEpisodes
+from tf_trpo.rollouts.unfinished import UnfinishedEpisodes, beginning
 from tf_trpo.rollouts.vine import BranchNoise, Vine
 from tf_trpo.spaces import observation_spec
 
@@ -91,11 +91,12 @@ class LocalSource:
     Args:
       environments: B environments with NEXT_STEP autoreset, as `make_vector_environment` gives them.
       actor: the policy for B environments.
-      seed: of all episodes: episode k of environment i is seeded by (seed, i, k).
+      seed: of all episodes: episode k of environment i is seeded by (seed, began_at, i, k).
       stream: purpose of the episodes; streams share no random numbers.
       first: index i of the first environment.
       vine: number and length of branches, for rollouts with branches; None without branches. The environments must have
         passed `check_branching`, and the policy must have no memory.
+      began_at: the agent's iterations when the fit begins, >= 0, so that each fit of an agent has new episodes.
 
     Attributes:
       environments: as given.
@@ -115,15 +116,16 @@ class LocalSource:
         stream: Stream = Stream.ENVIRONMENTS,
         first: int = 0,
         vine: Vine | None = None,
+        began_at: int = 0,
     ) -> None:
         self.num_envs = environments.num_envs
         self.environments = environments
         self._actor = actor
         self._spec = observation_spec(environments.single_observation_space)
-        self._seed, self._stream = seed, stream
-        self._seeds = environment_seeds(seed, stream, first + self.num_envs)[first:]
+        self._seed, self._stream, self._first = seed, stream, first
+        replayable = can_replay(environments)
         self.episodes = UnfinishedEpisodes(
-            self._spec, actor.initial_states, self.num_envs, can_replay=can_replay(environments)
+            self._spec, actor.initial_states, self.num_envs, can_replay=replayable, began_at=began_at
         )
         self._brancher = None if vine is None else Brancher(environments, actor, self._spec, vine)
         self.begin(self.episodes.numbers)
@@ -147,9 +149,15 @@ class LocalSource:
     def restart(self) -> None:
         self.begin(self.episodes.numbers + 1)
 
-    def begin(self, numbers: np.ndarray) -> None:
-        """Begin the episodes with the given numbers, int64 [B]; the errors are those of `restart`."""
+    def begin(self, numbers: np.ndarray, began_at: int | None = None) -> None:
+        """Begin the episodes with the given numbers, int64 [B]; the errors are those of `restart`.
+
+        Args:
+          numbers: of the episodes.
+          began_at: of the fit whose episodes they are; by default the same as before.
+        """
         self.episodes.numbers = numbers.copy()
+        self.episodes.began_at = self.episodes.began_at if began_at is None else began_at
         self.episodes.failed = True
         self.episodes.begin(self._reset(self._begun))
 
@@ -167,7 +175,7 @@ class LocalSource:
         if self.episodes.can_replay and state["actions"] is not None and self._replay(state):
             self.episodes.restore(state)
             return True
-        self.begin(state["episodes"] + 1)
+        self.begin(state["episodes"] + 1, beginning(state))
         return False
 
     def close(self) -> None:
@@ -177,20 +185,26 @@ class LocalSource:
         given = [self._actor.for_environment(actions) if len(actions) else () for actions in state["actions"]]
         episodes = list(zip(state["episodes"].tolist(), given, strict=True))
         try:
-            observed = self._reset(lambda: replay_episodes(self.environments, self._seeds, episodes))
+            seeds = self._seeds(beginning(state))
+            observed = self._reset(lambda: replay_episodes(self.environments, seeds, episodes))
         except EnvironmentFailedError as error:
             _logger.warning("the unfinished episodes cannot be played again: %s", error)
             return False
         return self.episodes.are_at(state, observed, replay_endings(self.environments))
 
     def _begun(self) -> Any:
-        numbers = self.episodes.numbers
+        numbers, began_at = self.episodes.numbers, self.episodes.began_at
         if self.episodes.can_replay:
-            return replay_episodes(self.environments, self._seeds, [(number, ()) for number in numbers.tolist()])
+            seeds = self._seeds(began_at)
+            return replay_episodes(self.environments, seeds, [(number, ()) for number in numbers.tolist()])
         # One seed for all the episodes that follow. It changes at every restart; otherwise, episodes would repeat.
-        seeds = environment_seeds(self._seed, self._stream, self.num_envs, position=int(numbers.sum()))
+        seeds = self._seeds(began_at, position=int(numbers.sum()))
         # Every vector environment takes a list.
         return self.environments.reset(seed=seeds)[0]  # type: ignore[arg-type]
+
+    def _seeds(self, began_at: int, position: int = 0) -> list[int]:
+        last = self._first + self.num_envs
+        return environment_seeds(self._seed, self._stream, last, position, began_at=began_at)[self._first :]
 
     def _reset(self, reset: Callable[[], Any]) -> Any:
         """Call a function that resets environments; raise EnvironmentFailedError if it raises anything."""

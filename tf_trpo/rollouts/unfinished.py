@@ -50,9 +50,10 @@ class UnfinishedEpisodes:
       initial_states: initial states of the policy's memory, arrays [B, ...]; empty without a memory.
       num_envs: B.
       can_replay: whether the environments can replay episodes; otherwise no actions are stored.
+      began_at: the agent's iterations when the fit of these episodes began, by which fits have different episodes.
 
     Attributes:
-      can_replay: as given.
+      can_replay, began_at: as given; `began_at` changes with a restored state.
       observations: the observations at which the next rollout begins, a nest of arrays [B, ...].
       just_ended: bool [B], whether an episode ended with the last step, so that the next row is not a step.
       states: states of the policy's memory before the next row, arrays [B, ...].
@@ -66,8 +67,10 @@ class UnfinishedEpisodes:
     states: States
     were_played: bool
 
-    def __init__(self, spec: Spec, initial_states: States, num_envs: int, *, can_replay: bool = True) -> None:
-        self.num_envs, self.can_replay = num_envs, can_replay
+    def __init__(
+        self, spec: Spec, initial_states: States, num_envs: int, *, can_replay: bool = True, began_at: int = 0
+    ) -> None:
+        self.num_envs, self.can_replay, self.began_at = num_envs, can_replay, began_at
         self.numbers = np.zeros(num_envs, np.int64)
         self.failed = False
         self._spec, self._initial_states = spec, initial_states
@@ -145,6 +148,7 @@ class UnfinishedEpisodes:
             "observations": [part[rows].copy() for part in self._parts(self.observations)],
             "just_ended": self.just_ended[rows].copy(),
             "memory": [part[rows].copy() for part in self.states],
+            "began_at": self.began_at,
             "episodes": self.numbers[rows].copy(),
             "actions": None
             if played is None
@@ -154,6 +158,7 @@ class UnfinishedEpisodes:
     def digest(self, rows: slice = slice(None)) -> bytes:
         """Compute the SHA-256 of the episodes of some environments, to compare states."""
         found, played = hashlib.sha256(), self._played(rows)
+        found.update(f"{self.began_at} ".encode())
         for array in (*self._parts(self.observations), self.just_ended, *self.states, self.numbers):
             found.update(f"{array.dtype} {array[rows].shape}".encode() + np.ascontiguousarray(array[rows]).tobytes())
         found.update(b"unknown" if played is None else b"".join(each.digest.digest() for each in played))
@@ -169,6 +174,7 @@ class UnfinishedEpisodes:
         self.observations = nest_of(self._spec, [part.copy() for part in state["observations"]])
         self.just_ended, self.numbers = state["just_ended"].copy(), state["episodes"].copy()
         self.states = tuple(part.copy() for part in state["memory"])
+        self.began_at = beginning(state)
         self._actions = [_Played(actions) for actions in state["actions"]]
         self.failed, self.were_played = False, True
 
@@ -183,7 +189,7 @@ class UnfinishedEpisodes:
             )
         if not all(np.isfinite(array).all() for array in given):
             raise ValueError("the observations or the memory are not finite")
-        if state["episodes"].min() < 0:
+        if state["episodes"].min() < 0 or type(beginning(state)) is not int or beginning(state) < 0:
             raise ValueError("numbers of episodes are impossible")
         if state["actions"] is not None:
             kinds = {(actions.dtype, actions.shape[1:]) for actions in state["actions"] if len(actions)}
@@ -198,3 +204,8 @@ class UnfinishedEpisodes:
 
     def _parts(self, observations: Any) -> list[np.ndarray]:
         return flatten_to(self._spec, observations)
+
+
+def beginning(state: dict[str, Any]) -> Any:
+    """Return `began_at` of a state. Older checkpoints lack it, because the episodes of all fits were the same."""
+    return state.get("began_at", 0)

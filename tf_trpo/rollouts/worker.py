@@ -64,7 +64,7 @@ class Setup(NamedTuple):
       num_envs: environments per shard.
       actor: the actor for one shard.
       layout: layout of the policy's weights.
-      seed: seed of all episodes.
+      seed, began_at: seed of all episodes, and the agent's iterations when the fit begins.
       probe: packed weights and noise of a short rollout, whose results on different machines are compared.
     """
 
@@ -75,6 +75,7 @@ class Setup(NamedTuple):
     actor: LiteActor
     layout: WeightsLayout
     seed: int
+    began_at: int
     probe: tuple[np.ndarray, np.ndarray]
 
     def source(self, shard: int) -> LocalSource:
@@ -84,7 +85,8 @@ class Setup(NamedTuple):
             gym.registry.setdefault(spec.id, spec)
         environments = make_vector_environment(self.environment, self.num_envs, **self.making)
         try:
-            return LocalSource(environments, self.actor, seed=self.seed, first=shard * self.num_envs)
+            first = shard * self.num_envs
+            return LocalSource(environments, self.actor, seed=self.seed, first=first, began_at=self.began_at)
         except Exception:
             environments.close()
             raise
@@ -125,7 +127,13 @@ class Setup(NamedTuple):
 
 
 def make_setup(
-    policy: Policy, environment: str | Callable[[], gym.Env], making: dict[str, Any], *, num_envs: int, seed: int
+    policy: Policy,
+    environment: str | Callable[[], gym.Env],
+    making: dict[str, Any],
+    *,
+    num_envs: int,
+    seed: int,
+    began_at: int = 0,
 ) -> Setup:
     """Make the setup of workers for shards of `num_envs` environments.
 
@@ -141,7 +149,8 @@ def make_setup(
     layout = WeightsLayout.of(weights)
     noise = policy.action_distribution.noise([_PROBED_ROWS, num_envs], operation_seed(seed, Stream.ACTIONS)).numpy()
     registered = gym.registry.get(environment) if isinstance(environment, str) else None
-    return Setup(environment, registered, making, num_envs, actor, layout, seed, (layout.packed(weights), noise))
+    probe = layout.packed(weights), noise
+    return Setup(environment, registered, making, num_envs, actor, layout, seed, began_at, probe)
 
 
 class Call(NamedTuple):
@@ -154,7 +163,7 @@ class Call(NamedTuple):
       shard: number of the shard.
       work: "begin" the episodes with given numbers, "collect" a rollout, "restart_some" environments, or only "find"
         the episodes.
-      arguments: episode numbers int64 [b], noise [T, b, ...], or the chosen environments, bool [b].
+      arguments: episode numbers int64 [b] and `began_at`, noise [T, b, ...], or the chosen environments, bool [b].
       at: digest of the state of the episodes to continue; None to begin.
     """
 

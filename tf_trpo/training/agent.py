@@ -26,7 +26,6 @@ from tf_trpo.optimizers import ALGORITHMS, PolicyOptimizer
 from tf_trpo.ranges import check_whole_numbers, require
 from tf_trpo.serving.export import ExportFormat, export_policy
 from tf_trpo.training.average import WeightAverage
-from tf_trpo.training.checkpoint import restoring, whole_number
 from tf_trpo.training.checks import check_own_weights, warn_of_obstacle
 from tf_trpo.training.evaluation import evaluate_policy
 from tf_trpo.training.faults import require_finite
@@ -102,23 +101,6 @@ class Agent(keras.Model):
             anchor.trainable = False
         self._draws = itertools.count()
         self.built = True
-
-    def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
-        """Restore the agent's state from a checkpoint.
-
-        Args:
-          path: a checkpoint DIRECTORY/steps-N.ckpt, or DIRECTORY for its newest intact one.
-
-        Raises:
-          CheckpointError: the file is damaged, or the shapes of its variables differ from the agent's; this agent is
-            unchanged. Parts without variables, such as an activation or a mirror, are not compared.
-        """
-        with restoring(Path(path), "agent") as state:
-            self.learner.check_state(state["learner"])
-            steps, iterations = whole_number(state["env_steps"]), whole_number(state["iterations"])
-            self.learner.restore(state["learner"])
-            self.env_steps.assign(steps)
-            self.iterations.assign(iterations)
 
     def evaluate(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -16,9 +15,9 @@ from tf_trpo.numerics import chunk_size_for, map_over_chunks, merged, random_ord
 from tf_trpo.optimizers import Shown
 from tf_trpo.ranges import check_types, check_whole_numbers, require
 from tf_trpo.rollouts import Rollout
-from tf_trpo.training.callback_list import released
+from tf_trpo.training.callback_list import Callbacks, list_of, released
 from tf_trpo.training.compiled_agent import CompiledAgent
-from tf_trpo.training.identity import check_unchanged
+from tf_trpo.training.identity import check_compiled, check_unchanged
 from tf_trpo.training.minibatches import fit_in_minibatches
 from tf_trpo.training.prepared import as_floats
 
@@ -39,8 +38,10 @@ class Imitator(CompiledAgent):
           demonstrations: as for `clone`.
 
         Raises:
-          ValueError: the policy optimizer does not imitate, the spaces are not the agent's, or the agent has a memory.
+          ValueError: the agent is not compiled, the policy optimizer does not imitate, the spaces are not the agent's,
+            or the agent has a memory.
         """
+        check_compiled(self)
         require(self.policy_optimizer.imitates, "demonstration_weight", "positive in order to imitate", 0.0)
         rollout = self._rollout_of(demonstrations)
         valid = rollout.valid
@@ -57,7 +58,7 @@ class Imitator(CompiledAgent):
         learning_rate: float = 1e-3,
         held_out: float = 0.1,
         seed: int = 0,
-        callbacks: Sequence[keras.callbacks.Callback] = (),
+        callbacks: Callbacks = None,
         verbose: int = 1,
     ) -> keras.callbacks.History:
         """Clone demonstrations: maximise their actions' likelihood with Adam, and fit the value function to returns.
@@ -76,7 +77,7 @@ class Imitator(CompiledAgent):
           learning_rate: Adam's, positive and finite.
           held_out: share of the episodes to hold out, in [0, 1); rounded up, but one episode is left.
           seed: chooses these episodes, and the orders of the samples.
-          callbacks: Keras callbacks; an epoch is a pass.
+          callbacks: Keras callbacks, a list or one; an epoch is a pass.
           verbose: 1 shows progress, 0 nothing.
 
         Returns:
@@ -84,14 +85,15 @@ class Imitator(CompiledAgent):
 
         Raises:
           TypeError: a number is of another type.
-          ValueError: a setting is out of range, the spaces are not the agent's, the agent has a memory or costs, or the
-            likelihood of the demonstrated actions is never finite.
+          ValueError: a setting is out of range, the spaces are not the agent's, the agent has a memory or costs or is
+            not compiled, or the likelihood of the demonstrated actions is never finite.
         """
         check_whole_numbers(epochs=epochs, minibatch_size=minibatch_size)
         check_whole_numbers(lowest=0, seed=seed)
         check_types(learning_rate=(learning_rate, float), held_out=(held_out, float))
         require(0 < learning_rate < math.inf, "learning_rate", "positive and finite", learning_rate)
         require(0 <= held_out < 1, "held_out", "in [0, 1)", held_out)
+        given = list_of(callbacks)
         check_unchanged(self)
         if self.costs:
             raise ValueError("an agent with costs cannot be cloned: demonstrations do not show what an action costs")
@@ -99,7 +101,7 @@ class Imitator(CompiledAgent):
         try:
             cloning = _Cloning(self, rollout, minibatch_size, learning_rate, held_out, np.random.default_rng(seed))
             listed = keras.callbacks.CallbackList(
-                list(callbacks),
+                given,
                 add_history=True,
                 add_progbar=verbose > 0,
                 model=self,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import keras
 
 from tf_trpo.optimizers import PolicyOptimizer, Shown, TrustRegion
 from tf_trpo.ranges import check_types
 from tf_trpo.training.agent import Agent
 from tf_trpo.training.anchor import Anchor, copied_policy, start_at
+from tf_trpo.training.checkpoint import restoring, whole_number
 from tf_trpo.training.checks import check_unshared, warn_of_obstacle
 from tf_trpo.training.critic import critics_of, make_cost_optimizers
-from tf_trpo.training.identity import note_compiled
+from tf_trpo.training.identity import check_compiled, note_compiled
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.value_optimizer import choose_value_optimizer
@@ -99,6 +103,25 @@ class CompiledAgent(Agent):
         self.compiled = True
         self._obstacle = warn_of_obstacle(self, "the agent learns", self._obstacle)
         note_compiled(self)
+
+    def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Restore the agent's state from a checkpoint.
+
+        Args:
+          path: a checkpoint DIRECTORY/steps-N.ckpt, or DIRECTORY for its newest intact one.
+
+        Raises:
+          ValueError: the agent is not compiled.
+          CheckpointError: the file is damaged, or the shapes of its variables differ from the agent's; this agent is
+            unchanged. Parts without variables, such as an activation or a mirror, are not compared.
+        """
+        check_compiled(self)
+        with restoring(Path(path), "agent") as state:
+            self.learner.check_state(state["learner"])
+            steps, iterations = whole_number(state["env_steps"]), whole_number(state["iterations"])
+            self.learner.restore(state["learner"])
+            self.env_steps.assign(steps)
+            self.iterations.assign(iterations)
 
     def start_at_anchor(self) -> None:
         """Give the policy the weights and observation statistics of its anchor, so that training begins there.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tf_trpo.numerics import ConjugateGradientStatus, LineSearchStatus
-from tf_trpo.training.checkpoint import CheckpointError
 from tf_trpo.training.results import UpdateResult
 
 _logger = logging.getLogger(__name__)
@@ -94,10 +93,16 @@ def require_finite(groups: Mapping[str, Sequence[Any]]) -> None:
 
 
 def save_on_failure(callbacks: Sequence[Any], error: Exception) -> None:
-    """Call `save_on_failure` of the callbacks that have it; if one fails, add a note with the reason to the error."""
+    """Call `save_on_failure` of the callbacks that have it, by `save_after`."""
     for callback in callbacks:
         if hasattr(callback, "save_on_failure"):
-            try:
-                callback.save_on_failure()
-            except (OSError, CheckpointError, TrainingFailedError) as reason:
-                error.add_note(f"The agent could not be saved: {reason}")
+            save_after(error, callback.save_on_failure)
+
+
+def save_after(error: Exception, save: Callable[[], None]) -> None:
+    """Call a function that saves the agent; if it fails, add a note with the reason to the error."""
+    try:
+        save()
+    # Whatever it is, the first error is the one to see.
+    except Exception as reason:
+        error.add_note(f"The agent could not be saved: {reason}")

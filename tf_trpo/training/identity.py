@@ -103,8 +103,15 @@ def _models(agent: CompiledAgent) -> dict[str, keras.Model]:
     return models if agent.anchor is None else {**models, "anchor": agent.anchor}
 
 
+def check_compiled(agent: CompiledAgent) -> None:
+    """Raise ValueError unless an agent was compiled."""
+    if not agent.compiled:
+        raise ValueError("the agent is not compiled, so it has no algorithm to learn by: call compile first")
+
+
 def check_unchanged(agent: CompiledAgent) -> None:
     """Raise ValueError with the first difference unless an agent is as it was when it was compiled."""
+    check_compiled(agent)
     learner, again = agent.learner, "call compile again"
     differing = _differences(learner.described, compiled_parts(agent))
     if differing:

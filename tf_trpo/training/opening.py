@@ -52,6 +52,7 @@ def opened_source(
     restart_every: int,
     prepare: Callable[[int], None],
     vine: Vine | None = None,
+    began_at: int = 0,
 ) -> Iterator[RolloutSource]:
     """Open the source of a fit's rollouts; close it at the end unless it is the caller's own.
 
@@ -63,13 +64,14 @@ def opened_source(
       seed, restart_every: as for `TRPO.fit`.
       prepare: called with the number of environments before the actor is made.
       vine: numbers of branches, for rollouts with branches.
+      began_at: the agent's iterations, by which the fit has other episodes than earlier fits.
 
     Yields:
       The given source, or a new one of the environment.
 
     Raises:
-      ValueError: the environment does not fit the policy or the costs, an argument has no effect, or there are
-        branches and the environments cannot be restored to an earlier state.
+      ValueError: the environment does not fit the policy or the costs, a source lacks a method, an argument has no
+        effect, or there are branches and the environments cannot be restored to an earlier state.
       ImportError: workers are asked for, and Ray is not installed.
     """
     if vine is not None and (spread.workers or isinstance(environment, RolloutSource)):
@@ -80,6 +82,7 @@ def opened_source(
             "vine_states must be 0 with a vector environment that is made already: give the Gymnasium id, or a "
             "function that makes an environment"
         )
+    _check_source(environment)
     if isinstance(environment, RolloutSource):
         if spread != Spread():
             raise ValueError("shards and workers would have no effect: the source has its own")
@@ -97,7 +100,8 @@ def opened_source(
             yield environment
         return
     if spread.workers:
-        with alone([policy], _FITS), _opened_workers(policy, environment, opening, spread, seed, prepare) as source:
+        opened = _opened_workers(policy, environment, opening, spread, seed, prepare, began_at)
+        with alone([policy], _FITS), opened as source:
             yield source
         return
     with alone([policy], _FITS), open_vector_environment(environment, **opening) as environments:
@@ -113,7 +117,16 @@ def opened_source(
         if vine is not None:
             check_branching(environments)
         prepare(num_envs)
-        yield LocalSource(environments, make_actor(policy, num_envs, shards=shards), seed=seed, vine=vine)
+        actor = make_actor(policy, num_envs, shards=shards)
+        yield LocalSource(environments, actor, seed=seed, vine=vine, began_at=began_at)
+
+
+def _check_source(environment: Any) -> None:
+    """Raise ValueError with the names of the missing members if a source of rollouts lacks some."""
+    names = [name for name in (*RolloutSource.__annotations__, *vars(RolloutSource)) if not name.startswith("_")]
+    missing = [name for name in names if not hasattr(environment, name)]
+    if missing and hasattr(environment, "collect") and not callable(environment):
+        raise ValueError(f"{type(environment).__name__} is no source of rollouts: it lacks {', '.join(missing)}")
 
 
 def _check_costs(environments: VectorEnv, costs: Sequence[Cost]) -> None:
@@ -131,6 +144,7 @@ def _opened_workers(
     spread: Spread,
     seed: int,
     prepare: Callable[[int], None],
+    began_at: int,
 ) -> Iterator[RolloutSource]:
     if isinstance(environment, VectorEnv):
         raise ValueError(
@@ -153,7 +167,7 @@ def _opened_workers(
     prepare(num_envs)
     if acts_on_device(policy, shards):
         _logger.warning("the worker acts on its CPU, and one process would act on the GPU (see shards), %s", INEXACT)
-    setup = make_setup(policy, environment, making, num_envs=num_envs // shards, seed=seed)
+    setup = make_setup(policy, environment, making, num_envs=num_envs // shards, seed=seed, began_at=began_at)
     crew = RayCrew(setup, spread.workers, spread.address)
     with contextlib.closing(RaySource(setup, spec, crew, shards, allow_different=spread.allow_different)) as source:
         yield source

@@ -37,8 +37,8 @@ class Counters(NamedTuple):
 class Trainer:
     """The training loop: updates a learner with rollouts from a source.
 
-    Every random choice is a function of (seed, iteration) or of (seed, environment, episode), so a run can be repeated,
-    and resumed, bit for bit.
+    Every random choice is a function of (seed, iteration) or, for a source made by `fit`, of (seed, first iteration,
+    environment, episode), so a run can be repeated, and resumed, bit for bit.
 
     Args:
       learner: improves the policy and the value function.
@@ -95,6 +95,11 @@ class Trainer:
         """Iterations of the agent."""
         return int(self._counters.iterations.numpy())
 
+    @property
+    def is_between_iterations(self) -> bool:
+        """Whether an iteration of this fit is complete and no other has begun, so that the state can be saved."""
+        return self.rollout is not None and not self._updating
+
     def goal(self, total_steps: int) -> tuple[int, int]:
         """Return the environment steps and the iterations of the agent after `total_steps` steps of this run."""
         num_envs = self.source.num_envs
@@ -121,6 +126,7 @@ class Trainer:
           ValueError: a network cannot be differentiated.
           EnvironmentFailedError: an environment raised, hung or died; callbacks have saved the agent.
           TrainingFailedError: numbers were not finite too often; callbacks have saved the agent.
+          Exception: a callback raised; after the first iteration, callbacks have saved the agent.
         """
         # A network that cannot be differentiated is refused before the first rollout.
         self._learner.trace(self._num_steps, self.source.num_envs, self._vine)
@@ -128,10 +134,10 @@ class Trainer:
         schedule_steps = schedule_steps or total_steps
         logs: Logs = {}
         steps = self.env_steps
+        callbacks.on_train_begin()
+        # BackupAndRestore may have restored the agent here.
+        self._report.begin(skipped=self.env_steps - steps)
         try:
-            callbacks.on_train_begin()
-            # BackupAndRestore may have restored the agent here.
-            self._report.begin(skipped=self.env_steps - steps)
             while self.env_steps < goal and not stopped():
                 iteration = self.iterations
                 callbacks.on_epoch_begin(iteration)
@@ -144,15 +150,13 @@ class Trainer:
                 self._learner.policy.action_distribution.follow_schedule(self._progress(schedule_steps))
                 callbacks.on_epoch_end(iteration, logs)
                 self._faults.check()
-        except (EnvironmentFailedError, TrainingFailedError) as error:
+            self._warn_of_missing_figures()
+            callbacks.on_train_end(logs)
+        except Exception as error:
             # Not on_train_end, which means that training is complete: BackupAndRestore would delete its backup.
-            # If workers were lost in the middle of an iteration, an earlier checkpoint can be resumed exactly.
-            if not (isinstance(error, WorkersLostError) and (self._updating or self._collector.has_restarted)):
+            if self._can_save_after(error):
                 save_on_failure(callbacks.callbacks, error)
             raise
-        for message in self._report.missing(self.rollout, steps=self.env_steps) if self.rollout is not None else ():
-            _logger.warning(message)
-        callbacks.on_train_end(logs)
 
     def state(self) -> dict[str, Any]:
         """Return all that `restore` needs, between two iterations, as numbers, text and arrays."""
@@ -219,6 +223,17 @@ class Trainer:
             self._collector.restore(carry)
         else:
             warn_of_new_episodes(stacklevel=5)
+
+    def _warn_of_missing_figures(self) -> None:
+        for message in () if self.rollout is None else self._report.missing(self.rollout, steps=self.env_steps):
+            _logger.warning(message)
+
+    def _can_save_after(self, error: Exception) -> bool:
+        """Return whether the state after an error is that of whole iterations, with episodes that can be continued."""
+        if isinstance(error, WorkersLostError):
+            # In the middle of an iteration, an earlier checkpoint can be resumed exactly.
+            return not (self._updating or self._collector.has_restarted)
+        return self.is_between_iterations or isinstance(error, EnvironmentFailedError | TrainingFailedError)
 
     def _progress(self, schedule_steps: int) -> float:
         """Return the fraction of the schedules that is over, in [0, 1]."""

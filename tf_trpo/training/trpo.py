@@ -21,7 +21,7 @@ from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.ranges import check_types, check_whole_numbers
 from tf_trpo.rollouts import PartWorkers, RaySource, RolloutSource, Spread
 from tf_trpo.rollouts.vine import VineSettings
-from tf_trpo.training.callback_list import callback_list, released
+from tf_trpo.training.callback_list import Callbacks, callback_list, list_of, released
 from tf_trpo.training.checks import check_keras, warn_of_raw_observations, warn_of_short_segments
 from tf_trpo.training.cloning import Imitator
 from tf_trpo.training.devices import prepare_gpus
@@ -45,9 +45,14 @@ class TRPO(Imitator):
 
     Args, attributes and the other methods: see `Agent`, `CompiledAgent` for `compile`, and `Imitator` for `clone`.
 
+    Attributes:
+      seed: of `for_env`; None of an agent that was made in another way, or loaded.
+
     Source:
       Schulman et al. (2015), "Trust Region Policy Optimization"; lecture, Algorithm 1.
     """
+
+    seed: int | None = None
 
     @classmethod
     def for_env(
@@ -85,7 +90,8 @@ class TRPO(Imitator):
             which is 2. See `PolicySettings.memory_span`.
           mirror: a reflection of the environment that policy and value function respect; by default none, or the known
             reflection of a Gymnasium id if the settings have `mirror=True`.
-          seed: makes the initial weights reproducible.
+          seed: makes the initial weights reproducible, and is the seed of `fit` unless that gets its own. An agent's
+            file does not have it.
           env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
           costs: signals of the environment in addition to the reward: keys of infos, or functions of a step. Each has
             its own value function. See `tf_trpo.environments.Cost`.
@@ -111,6 +117,7 @@ class TRPO(Imitator):
         made = make_policy(policy, observations, actions, network=network, **shared)
         values, *of_costs = make_value_functions(policy, value, observations, 1 + len(costs), value_network, **shared)
         agent = cls(made, values, ema_momentum=policy.ema_momentum, costs=tuple(costs), cost_value_functions=of_costs)
+        agent.seed = seed
         agent.compile()
         return agent
 
@@ -132,8 +139,8 @@ class TRPO(Imitator):
         ray_address: str | None = None,
         allow_different_workers: bool = False,
         update_parts: int | None = None,
-        seed: int = 0,
-        callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback = (),
+        seed: int | None = None,
+        callbacks: Callbacks = None,
         verbose: int = 1,
         max_faults: int = 10,
         restart_every: int = 0,
@@ -144,7 +151,10 @@ class TRPO(Imitator):
         """Train for at least `total_steps` environment steps, in whole iterations.
 
         An iteration collects num_steps rows from each environment, improves the policy and fits the value function. For
-        callbacks, an iteration is an epoch. Another call continues with the agent as it is.
+        callbacks, an iteration is an epoch.
+
+        Another call continues with the agent as it is, and the number of its iterations chooses new episodes. Schedules
+        begin again.
 
         The row after an episode's end is a reset, not a step: CartPole takes 493 steps in its first 512 rows, and 1,024
         steps need a third iteration. If no episode has ended, the logger "tf_trpo" warns.
@@ -169,8 +179,9 @@ class TRPO(Imitator):
           update_parts: number of equal parts of a batch, >= 1, on which gradients, Fisher-vector products and figures
             of the policy are computed, by the workers if there are any. The weights depend on the number of parts,
             but not on the processes that compute them. None: the whole batch at once, in this process.
-          seed: of environments, actions and minibatches; the same seed gives the same weights.
-          callbacks: any Keras callbacks; `params["trainer"]` is the `Trainer`.
+          seed: of environments, actions and minibatches; the same seed gives the same weights. None: the seed of
+            `for_env`; 0 if that was None, or if the agent was loaded.
+          callbacks: any Keras callbacks, a list or one; `params["trainer"]` is the `Trainer`.
           verbose: 1 shows progress, 0 nothing.
           max_faults: rollouts or updates in a row with numbers that are not finite, at which training ends, >= 1. Such
             a rollout, or part of an update, changes nothing; the logger "tf_trpo" warns, and train/faults counts it.
@@ -190,19 +201,21 @@ class TRPO(Imitator):
             made here, and EnvPool's, always begin new episodes.
 
         Returns:
-          A Keras History: `history.history["rollout/ep_rew_mean"]` and so on.
+          A Keras History: `history.history["rollout/ep_rew_mean"]` and so on. Each list has a number for each
+          iteration, NaN if the iteration did not log the figure.
 
         Raises:
           TypeError: a number of steps, environments or faults, or the seed, is not an int.
           ImportError: workers are asked for, and Ray is not installed.
-          ValueError: the environment does not fit the agent, a setting is out of range, something was changed after
-            `compile`, or a network cannot be differentiated.
+          ValueError: the environment does not fit the agent, a setting is out of range, the agent is not compiled or
+            something was changed after `compile`, or a network cannot be differentiated.
           CheckpointError: no checkpoint is intact, or it is one of another agent or fit; this agent is unchanged.
           EnvironmentFailedError: an environment raised, hung or died; a `Checkpoint` among the callbacks has saved the
             agent as it was after the last iteration.
           TrainingFailedError: there were max_faults faults in a row; the agent was saved in the same way.
+          Exception: a callback raised; from the end of the first iteration, the agent was saved in the same way.
         """
-        check_types(callbacks=(callbacks, keras.callbacks.Callback | list | tuple))
+        given, seed = list_of(callbacks), (self.seed or 0) if seed is None else seed
         check_whole_numbers(total_steps=total_steps, num_envs=num_envs, num_steps=num_steps, max_faults=max_faults)
         check_whole_numbers(schedule_steps=total_steps if schedule_steps is None else schedule_steps)
         check_whole_numbers(update_parts=1 if update_parts is None else update_parts)
@@ -220,7 +233,8 @@ class TRPO(Imitator):
         # XLA compiles while the policy is made ready to act.
         learner = self.learner if update_parts is None else PartedLearner(self.learner, update_parts, self.jit_compile)
         trace = functools.partial(learner.trace, num_steps, vine=branches)
-        with opened_source(self.policy, environment, opening, spread, seed, restart_every, trace, branches) as source:
+        how = seed, restart_every, trace, branches, int(self.iterations)
+        with opened_source(self.policy, environment, opening, spread, *how) as source:
             if isinstance(learner, PartedLearner) and isinstance(source, RaySource):
                 learner.work_with(PartWorkers(source.crew, allow_different=allow_different_workers))
             trainer = Trainer(
@@ -248,7 +262,7 @@ class TRPO(Imitator):
             )
             if resume_from is not None:
                 trainer.resume(Path(resume_from))
-            told = callback_list(self, trainer, callbacks, total_steps, verbose)
+            told = callback_list(self, trainer, given, total_steps, verbose)
             with released(told):
                 self._run(trainer, told, total_steps, schedule_steps)
         return self.history
