@@ -230,12 +230,15 @@ def test_an_interrupted_training_has_its_checkpoint_before_other_callbacks_end(s
     assert found == [f"steps-{int(agent.env_steps):012d}.ckpt"]
 
 
+@pytest.mark.parametrize("every_steps", [None, 1])
 def test_the_checkpoint_of_a_training_that_is_stopped_has_the_weights_that_early_stopping_restores(
-    small_agent, tmp_path
+    every_steps, small_agent, tmp_path
 ):
     agent = small_agent(cartpole)
     early = keras.callbacks.EarlyStopping("time/iterations", mode="min", patience=1, restore_best_weights=True)
-    agent.fit(cartpole, 240, callbacks=[early, Checkpoint(tmp_path, None)], verbose=0, **SIZES)
+    agent.fit(cartpole, 240, callbacks=[early, Checkpoint(tmp_path, every_steps)], verbose=0, **SIZES)
+    # The steps are restored, too.
+    assert [path.name for path in tmp_path.iterdir()] == [f"steps-{int(agent.env_steps):012d}.ckpt"]
     other = small_agent(cartpole)
     other.fit(cartpole, int(agent.env_steps), resume_from=tmp_path, verbose=0, **SIZES)
     for one, another in zip(agent.get_weights(), other.get_weights(), strict=True):

@@ -113,6 +113,15 @@ def test_a_callback_can_stop_it(make_agent, balanced):
     assert len(make_agent("CartPole-v1").clone(balanced, 50, callbacks=early, verbose=0).history["loss"]) == 2
 
 
+def test_a_pass_that_is_undone_has_no_loss_that_keras_would_take_for_the_best(make_agent, balanced):
+    seen = []
+    spoil = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(dict(logs)))
+    agent = make_agent("CartPole-v1")
+    history = agent.clone(balanced, 3, learning_rate=1e38, callbacks=spoil, verbose=0).history
+    assert any("loss" not in logs for logs in seen)
+    assert all(np.isfinite(values).all() for values in history.values())
+
+
 def test_values_are_those_of_the_demonstrated_returns(make_agent, balanced):
     """Rewards of 1 in episodes that a time limit cuts: V = 1 / (1 - gamma) everywhere, in units of the scale."""
     agent = make_agent("CartPole-v1", gamma=0.9, value_epochs=10)

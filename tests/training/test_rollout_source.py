@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from gymnasium.vector import VectorWrapper
 
 from tf_trpo.callbacks import Checkpoint
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, make_vector_environment
@@ -137,19 +138,28 @@ def test_it_is_restarted_after_a_fault_and_in_turns_and_its_failures_are_named(b
         agent.fit(Walk(faults=(1, 2, 3)), 30, max_faults=3, **FIT)
 
 
-@pytest.mark.parametrize(("memory", "episode"), [(None, 0), ("gru", 1)])
-def test_episodes_that_a_fit_left_unfinished_begin_again_for_a_memory(memory, episode, make_agent):
-    """The value function's memory begins with a fit, so it would know only the ends of these episodes."""
+def test_environments_that_cannot_be_reset_one_by_one_are_refused_at_once(borrow_agent):
+    agent = borrow_agent("Pendulum-v1")
+    environments = VectorWrapper(make_vector_environment("Pendulum-v1", B))
+    source = LocalSource(environments, make_actor(agent.policy, B), seed=0)
+    with pytest.raises(ValueError, match="^restart_every needs environments that can be reset one by one "):
+        agent.fit(source, T * B, restart_every=4, **FIT)
+    source.close()
+
+
+@pytest.mark.parametrize("memory", [None, "gru"])
+def test_episodes_that_a_fit_left_unfinished_begin_again(memory, make_agent):
+    """The next fit does not know their returns so far, and the memory of its value function only their ends."""
     agent = make_agent("Pendulum-v1", policy={"memory": memory})
     source = LocalSource(make_vector_environment("Pendulum-v1", B), make_actor(agent.policy, B), seed=0)
-    for expected in (0, episode):
+    for expected in (0, 1):
         agent.fit(source, T * B, **FIT)
         assert source.episodes.numbers.tolist() == [expected] * B
     source.environments.close()
 
 
-@pytest.mark.parametrize(("memory", "episode"), [(None, 0), ("gru", 1)])
-def test_episodes_that_were_restored_begin_again_for_a_memory(memory, episode, make_agent):
+@pytest.mark.parametrize("memory", [None, "gru"])
+def test_episodes_that_were_restored_begin_again(memory, make_agent):
     agent = make_agent("Pendulum-v1", policy={"memory": memory})
     left, restored = (
         LocalSource(make_vector_environment("Pendulum-v1", B), make_actor(agent.policy, B), seed=0) for _ in range(2)
@@ -158,6 +168,6 @@ def test_episodes_that_were_restored_begin_again_for_a_memory(memory, episode, m
     assert restored.restore(left.state())
     assert restored.episodes.numbers.tolist() == [0] * B
     agent.fit(restored, T * B, **FIT)
-    assert restored.episodes.numbers.tolist() == [episode] * B
+    assert restored.episodes.numbers.tolist() == [1] * B
     for source in (left, restored):
         source.close()

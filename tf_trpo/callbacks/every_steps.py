@@ -130,14 +130,14 @@ class Checkpoint(keras.callbacks.Callback):
             self._save()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        # Other callbacks, such as EarlyStopping, may have restored weights by now.
+        # Other callbacks, such as EarlyStopping, may have restored weights by now, with the steps taken at that time.
         if not self._interrupted:
-            self._save()
+            self._save(discard_newer=True)
 
     def save_on_failure(self) -> None:
         """Write a checkpoint of the last complete iteration; after a rollout that failed, even if there is one."""
         # After a rollout that failed, the episodes of an intact checkpoint would lead to the same failure again.
         self._save(overwrite=self.params["trainer"].rollout is None)
 
-    def _save(self, *, overwrite: bool = False) -> None:
-        self.params["trainer"].save_checkpoint(self._directory, keep=self._keep, overwrite=overwrite)
+    def _save(self, **how: bool) -> None:
+        self.params["trainer"].save_checkpoint(self._directory, keep=self._keep, **how)

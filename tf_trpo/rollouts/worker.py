@@ -20,6 +20,7 @@ from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.rollouts.actor import LiteActor
 from tf_trpo.rollouts.seeds import Stream, operation_seed
 from tf_trpo.rollouts.source import LocalSource
+from tf_trpo.rollouts.weights_layout import WeightsLayout
 from tf_trpo.versions import installed_versions
 
 if TYPE_CHECKING:
@@ -28,29 +29,6 @@ if TYPE_CHECKING:
 
 _PROBED_ROWS = 16
 _PACKAGES = ("tensorflow", "keras", "numpy", "gymnasium", "ai-edge-litert")
-
-
-class WeightsLayout(NamedTuple):
-    """Layout of weights in the flat array of bytes in which they are sent."""
-
-    shapes: tuple[tuple[int, ...], ...]
-    dtypes: tuple[str, ...]
-
-    @classmethod
-    def of(cls, weights: Sequence[np.ndarray]) -> WeightsLayout:
-        """Return the layout of weights."""
-        return cls(tuple(weight.shape for weight in weights), tuple(weight.dtype.str for weight in weights))
-
-    def packed(self, weights: Sequence[np.ndarray]) -> np.ndarray:
-        """Pack weights into one array, uint8 [number of bytes]."""
-        return np.concatenate([np.ascontiguousarray(weight).reshape(-1).view(np.uint8) for weight in weights])
-
-    def unpacked(self, packed: np.ndarray) -> list[np.ndarray]:
-        """Return the weights in a packed array."""
-        sizes = [int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in zip(*self, strict=True)]
-        parts = np.split(packed, np.cumsum(sizes)[:-1])
-        # Copies, because a part of the packed bytes may be misaligned for its dtype.
-        return [part.copy().view(self.dtypes[i]).reshape(self.shapes[i]) for i, part in enumerate(parts)]
 
 
 class Setup(NamedTuple):

@@ -36,7 +36,15 @@ class CheckpointError(ValueError):
     """A checkpoint is damaged, foreign, or of another agent; the message names the file and the fault."""
 
 
-def write_checkpoint(state: dict[str, Any], directory: Path, steps: int, *, keep: int, overwrite: bool = False) -> Path:
+def write_checkpoint(
+    state: dict[str, Any],
+    directory: Path,
+    steps: int,
+    *,
+    keep: int,
+    overwrite: bool = False,
+    discard_newer: bool = False,
+) -> Path:
     """Write a checkpoint, verify it on the disk, rename it, and only then delete old ones.
 
     Damaged checkpoints of more steps, which a resumed run has skipped, are deleted.
@@ -47,6 +55,7 @@ def write_checkpoint(state: dict[str, Any], directory: Path, steps: int, *, keep
       steps: environment steps of the agent.
       keep: number of newest checkpoints to keep, >= 1, the new one included.
       overwrite: replace an intact checkpoint of the same number of steps; by default it stays as it is.
+      discard_newer: delete intact checkpoints of more steps, too, which are this fit's; by default they are refused.
 
     Returns:
       The checkpoint's path.
@@ -56,7 +65,8 @@ def write_checkpoint(state: dict[str, Any], directory: Path, steps: int, *, keep
       CheckpointError: the written file does not read back, or the folder belongs to another fit; the older files are
         unchanged.
     """
-    check_directory(directory, steps)
+    if not discard_newer:
+        check_directory(directory, steps)
     directory.mkdir(parents=True, exist_ok=True)
     remove_leftovers(directory)
     path = directory / f"steps-{steps:012d}.ckpt"

@@ -168,7 +168,8 @@ class _Cloning:
             judged = logs.get("val_loss", logs["loss"])
             if judged < least:
                 least, best = judged, self._policy.flat_weights
-            callbacks.on_epoch_end(epoch, logs)
+            # Keras takes NaN, the loss of a pass that was undone, for the best value so far.
+            callbacks.on_epoch_end(epoch, {name: loss for name, loss in logs.items() if math.isfinite(loss)})
             if self._agent.stop_training:
                 break
         if not math.isfinite(least):

@@ -91,11 +91,11 @@ def opened_source(
         if isinstance(environment, LocalSource):
             check_fit(policy, environment.environments)
             _check_costs(environment.environments, opening["costs"])
+            _check_restarts(environment.environments, restart_every, "these environments")
         with alone([policy], _FITS):
             prepare(environment.num_envs)
-            # The value function has no memory of episodes that began before this fit, and the policy perhaps another's.
-            remembers = policy.memory is not None
-            if remembers and isinstance(environment, LocalSource | RaySource) and environment.episodes.were_played:
+            # This fit does not know the returns of earlier steps, and memories may be of another policy.
+            if isinstance(environment, LocalSource | RaySource) and environment.episodes.were_played:
                 environment.restart()
             yield environment
         return
@@ -109,16 +109,20 @@ def opened_source(
         _check_costs(environments, opening["costs"])
         num_envs = environments.num_envs
         shards = spread.shards_of(num_envs)
-        if restart_every and not can_reset_some(environments):
-            given = type(environment).__name__ if isinstance(environment, VectorEnv) else opening["backend"]
-            raise ValueError(
-                f"restart_every needs environments that can be reset one by one (backend sync or async), not {given}"
-            )
+        given = type(environment).__name__ if isinstance(environment, VectorEnv) else opening["backend"]
+        _check_restarts(environments, restart_every, given)
         if vine is not None:
             check_branching(environments)
         prepare(num_envs)
         actor = make_actor(policy, num_envs, shards=shards)
         yield LocalSource(environments, actor, seed=seed, vine=vine, began_at=began_at)
+
+
+def _check_restarts(environments: VectorEnv, restart_every: int, given: str) -> None:
+    if restart_every and not can_reset_some(environments):
+        raise ValueError(
+            f"restart_every needs environments that can be reset one by one (backend sync or async), not {given}"
+        )
 
 
 def _check_source(environment: Any) -> None:

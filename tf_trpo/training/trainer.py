@@ -173,14 +173,14 @@ class Trainer:
             "report": self._report.state(),
         }
 
-    def save_checkpoint(self, directory: Path, *, keep: int = 2, overwrite: bool = False) -> Path:
+    def save_checkpoint(self, directory: Path, *, keep: int = 2, **how: bool) -> Path:
         """Write the state to DIRECTORY/steps-N.ckpt; for the arguments and the other errors, see `write_checkpoint`.
 
         Raises:
           TrainingFailedError: a weight is not finite; nothing is written.
         """
         require_finite(self._learner.variables())
-        return write_checkpoint(self.state(), directory, self.env_steps, keep=keep, overwrite=overwrite)
+        return write_checkpoint(self.state(), directory, self.env_steps, keep=keep, **how)
 
     def check_directory(self, directory: Path) -> None:
         """Raise CheckpointError if this run must not write its checkpoints to a folder."""
