@@ -239,6 +239,7 @@ def untraced(monkeypatch):
 
 OTHERS = {
     "seed": ("fit", {"seed": 4}, "of a run with seed 3, not 4$"),
+    "seed of NumPy": ("fit", {"seed": np.int64(4)}, "of a run with seed 3, not 4$"),
     "rows": ("fit", {"num_steps": 16}, "of a run with num_steps 32, not 16$"),
     "turns": ("fit", {"restart_every": 2}, "of a run with restart_every 0, not 2$"),
     "environments": ("fit", {"num_envs": 3}, "its discounted returns or its memories do not fit these environments"),
@@ -288,5 +289,6 @@ def test_a_complete_fit_has_nothing_left_to_do_and_what_changes_no_more_than_rou
     direction = NaturalDirection(fisher_vector_product="double-backprop")
     agent = make_agent("CartPole-v1", dataclasses.replace(CART, direction=direction), chunk_size=10)
     # Functions are not compared either: only ids are.
-    assert agent.fit(lambda: gym.make("CartPole-v1"), 100, resume_from=written, **FIT).epoch == []
+    same = FIT | {"num_steps": np.int64(32), "seed": np.uint8(3)}
+    assert agent.fit(lambda: gym.make("CartPole-v1"), 100, resume_from=written, **same).epoch == []
     assert int(agent.env_steps) >= 100
