@@ -1,5 +1,6 @@
 """Runs from Python: errors are exceptions, and nothing is left behind."""
 
+import json
 import logging
 import random
 import signal
@@ -61,3 +62,24 @@ def test_an_environment_that_uses_the_global_generators_is_seeded_too():
         draws.append((random.random(), np.random.random()))  # noqa: NPY002
     assert draws[0] == draws[1]
     assert not set(draws[0]) & set(draws[2])
+
+
+def test_a_run_that_is_resumed_with_other_versions_says_so_and_keeps_the_earlier_ones(tmp_path):
+    folder, experiment = RunFolder(tmp_path / "run"), tf_trpo.Experiment().replace(**TINY | {"total_steps": 24})
+    experiment.train(folder.path)
+    first = json.loads(folder.config.read_text())
+    assert "earlier" not in first
+    taken = int(experiment.replace(total_steps=48).train(folder.path, resume=True).agent.env_steps)
+    same = json.loads(folder.config.read_text())
+    assert same == {**first, "settings": same["settings"], "earlier": []}
+    other = {**same, "threads": 99, "versions": {**first["versions"], "tensorflow": "1.15"}}
+    folder.config.write_text(json.dumps(other))
+    tf_trpo.Experiment.from_run(folder.path).replace(total_steps=72).train(folder.path, resume=True)
+    last = json.loads(folder.config.read_text())
+    [earlier] = last.pop("earlier")
+    del other["settings"], other["earlier"]
+    assert earlier == {**other, "until_step": taken}
+    assert last == {**first, "settings": last["settings"]}
+    said = folder.events.read_text()
+    assert f"the first {taken} steps of this run were made with tensorflow '1.15', now '2." in said
+    assert f"threads 99, now {first['threads']}\n" in said
