@@ -174,7 +174,7 @@ AGAIN = {
 
 
 @pytest.mark.parametrize("name", AGAIN)
-def test_what_cannot_be_played_again_begins_new_episodes_and_the_fit_says_so(name, borrow_agent, tmp_path):
+def test_what_cannot_be_played_again_begins_new_episodes_and_the_fit_says_so(name, borrow_agent, tmp_path, caplog):
     make, settings = AGAIN[name], {"backend": "envpool" if name == "EnvPool" else "sync"}
     agent = borrow_agent("CartPole-v1", CART) if name == "EnvPool" else borrow_agent(Drift, KLPenalty())
     break_off(agent, make(), tmp_path, 2, **settings)
@@ -182,6 +182,7 @@ def test_what_cannot_be_played_again_begins_new_episodes_and_the_fit_says_so(nam
         history = agent.fit(make(), 500, resume_from=tmp_path, **FIT | settings).history
     assert history["time/iterations"][0] == 4
     assert 500 <= history["time/total_timesteps"][-1] < 500 + 64
+    assert ("it has running statistics (NormalizeObservation)" in caplog.text) == ("statistics" in name)
     # No episode is longer than it can be: none was counted on from the episodes that are gone.
     assert name == "EnvPool" or max(history["rollout/ep_len_mean"]) < 60
 
