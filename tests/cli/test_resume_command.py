@@ -318,7 +318,7 @@ def test_a_full_disk_is_one_line_and_the_run_can_be_resumed(run, capsys, monkeyp
 
 def test_what_steps_do_not_depend_on_may_change(run):
     run.evaluation.unlink()
-    changed = {"checkpoint_every": 7, "histogram_every": 0, "max_faults": 3}
+    changed = {"checkpoint_every": 7, "histogram_every": 0, "max_episode_steps": 900, "max_faults": 3}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in changed.items()]
     main(["train", "--resume", str(run.path), "--quiet", *options])
     assert {name: tf_trpo.Experiment.from_run(run.path).flat()[name] for name in changed} == changed

@@ -41,6 +41,7 @@ SETTINGS = {
     "seed": 5,
     "eval_every": 500,
     "eval_episodes": 4,
+    "max_episode_steps": 300,
     "checkpoint_every": 400,
     "histogram_every": 400,
     "video_every": 900,

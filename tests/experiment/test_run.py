@@ -12,6 +12,7 @@ import tf_trpo
 from tf_trpo.callbacks import StopOnSignal
 from tf_trpo.experiment import RunFolder
 from tf_trpo.experiment.run import Run
+from tf_trpo.figures.histories import read_history
 from tf_trpo.rollouts import actor
 
 TINY = {"total_steps": 48, "num_envs": 2, "num_steps": 12, "value_epochs": 1, "jit_compile": False}
@@ -82,4 +83,24 @@ def test_a_run_that_is_resumed_with_other_versions_says_so_and_keeps_the_earlier
     assert last == {**first, "settings": last["settings"]}
     said = folder.events.read_text()
     assert f"the first {taken} steps of this run were made with tensorflow '1.15', now '2." in said
+    assert said.count("no episode has ended in training") == 1
     assert f"threads 99, now {first['threads']}\n" in said
+
+
+@pytest.mark.filterwarnings("ignore:an episode had no end after 128 steps; it is cut there")
+def test_every_evaluation_of_a_run_cuts_endless_episodes_and_the_last_one_says_before_how_long_it_may_be(tmp_path):
+    endless = {"env": "gymnasium.envs.classic_control:PendulumEnv", "max_episode_steps": 100, "eval_every": 20}
+    trained = tf_trpo.Experiment().replace(**TINY | endless | {"eval_episodes": 2}).train(tmp_path / "run")
+    assert trained.evaluation["mean_length"] == 128
+    folder = RunFolder(tmp_path / "run")
+    assert read_history(folder.history)["eval/mean_ep_length"].tolist() == [128, 128]
+    said = "if none ends in the evaluation, it takes 200 steps, eval_episodes (2) times max_episode_steps (100;"
+    assert said in folder.events.read_text()
+
+
+def test_a_run_leaves_the_generators_of_the_process_as_they_were(tmp_path):
+    states = [random.getstate(), np.random.get_state()[1].tolist()]  # noqa: NPY002
+    tf_trpo.Experiment().replace(**TINY).train(tmp_path / "run")
+    with pytest.raises(FileExistsError):
+        tf_trpo.Experiment().replace(**TINY).train(tmp_path / "run")
+    assert [random.getstate(), np.random.get_state()[1].tolist()] == states  # noqa: NPY002

@@ -48,8 +48,8 @@ class Evaluate(keras.callbacks.Callback):
     Args:
       environment: as for `TRPO.evaluate`.
       every_steps: environment steps between evaluations, >= 1.
-      **kwargs: episodes, stochastic, num_envs, env_kwargs, wrappers, action_masks, info_keys, costs, seed: as for
-        `TRPO.evaluate`.
+      **kwargs: episodes, stochastic, num_envs, env_kwargs, wrappers, action_masks, info_keys, costs,
+        max_episode_steps, seed: as for `TRPO.evaluate`.
 
     Raises:
       ValueError: from `on_train_begin`: the environment is a vector environment that is closed or used for training.

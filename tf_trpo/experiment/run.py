@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CHANGEABLE = (
     *("total_steps", "export", "workers", "ray_address", "allow_different_workers"),
-    *("checkpoint_every", "histogram_every", "video_every", "max_faults"),
+    *("checkpoint_every", "histogram_every", "video_every", "max_episode_steps", "max_faults"),
 )
 """Settings that may change when a run is resumed, since the steps that were already taken do not depend on them."""
 _CLONE_EPOCHS = 200
@@ -211,6 +211,12 @@ class Run:
 
     def _evaluate(self) -> dict[str, float]:
         env, run = self.experiment.env, self.experiment.run
+        if self.folder.has_iterations() and "rollout/ep_len_mean" not in read_history(self.folder.history):
+            logging.getLogger("tf_trpo").warning(
+                "no episode has ended in training: if none ends in the evaluation, it takes %d steps, "
+                "eval_episodes (%d) times max_episode_steps (%d; --max-episode-steps)",
+                *(run.eval_episodes * run.max_episode_steps, run.eval_episodes, run.max_episode_steps),
+            )
         try:
             return self.agent.evaluate(env, run.eval_episodes, **self._evaluating())
         except EnvironmentFailedError as error:
@@ -218,8 +224,9 @@ class Run:
             raise EnvironmentFailedError(message) from error
 
     def _evaluating(self) -> dict[str, Any]:
-        environment = self.experiment.environment
-        return {"seed": self.experiment.run.seed, "info_keys": environment.info_keys, **environment.arguments()}
+        environment, run = self.experiment.environment, self.experiment.run
+        how = {"seed": run.seed, "max_episode_steps": run.max_episode_steps, "info_keys": environment.info_keys}
+        return {**how, **environment.arguments()}
 
     def _callbacks(self, *, resume: bool) -> list[keras.callbacks.Callback]:
         run, folder, settings = self.experiment.run, self.folder, self.experiment.flat()

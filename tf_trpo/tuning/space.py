@@ -16,7 +16,7 @@ from tf_trpo.ranges import require
 
 OF_RUNS = frozenset(
     {
-        *("seed", "quiet", "export", "threads", "jit_compile", "eval_every", "eval_episodes"),
+        *("seed", "quiet", "export", "threads", "jit_compile", "eval_every", "eval_episodes", "max_episode_steps"),
         *("checkpoint_every", "histogram_every", "video_every", "workers", "ray_address", "allow_different_workers"),
     }
 )
