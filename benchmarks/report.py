@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks.timing import Measured, Table
+from tf_trpo.cores import processor_name
 from tf_trpo.versions import installed_versions
 
 
 def machine() -> dict[str, Any]:
     """Describe the machine and the packages on which the measurements depend."""
-    cpu_info = Path("/proc/cpuinfo")
-    lines = cpu_info.read_text(encoding="utf-8").splitlines() if cpu_info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
-        "cpu": names[0] if names else platform.processor(),
+        "cpu": processor_name(),
         "cores": os.cpu_count(),
         **installed_versions(("tensorflow", "keras", "gymnasium", "mujoco", "envpool")),
     }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import numbers
 import types
 from collections.abc import Iterator
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 LARGEST_INTEGER = 2**31 - 1
 """Largest value of an integer setting without another upper bound: TensorFlow's sizes and seeds are int32."""
@@ -27,7 +30,7 @@ def require(condition: bool, name: str, requirement: str, value: object) -> None
 def require_allowed(settings: Any, **allowed: str) -> None:
     """Raise ValueError unless each field of a dataclass has its type, and each named field lies in its interval.
 
-    If the type of a field is a tuple, a list is replaced by a tuple.
+    Values are replaced by their `plain` ones; if the type of a field is a tuple, a list is replaced by a tuple.
 
     Args:
       settings: the dataclass object; a field whose type includes None may also be None.
@@ -35,10 +38,13 @@ def require_allowed(settings: Any, **allowed: str) -> None:
     """
     kind: Any = type(settings)
     for name, hint in field_types(kind).items():
-        value = getattr(settings, name)
-        if isinstance(value, list) and get_origin(hint) is tuple:
-            object.__setattr__(settings, name, tuple(value))
-        require(_is_of(getattr(settings, name), hint), name, described(hint), value)
+        kept = value = getattr(settings, name)
+        # A dict that holds itself is refused by the class that has it.
+        with contextlib.suppress(RecursionError):
+            kept = plain(value)
+        kept = tuple(kept) if isinstance(kept, list) and get_origin(hint) is tuple else kept
+        require(_is_of(kept, hint), name, described(hint), value)
+        object.__setattr__(settings, name, kept)
     for name, interval in allowed.items():
         value, optional = getattr(settings, name), _is_of(None, field_types(kind)[name])
         if value is not None or not optional:
@@ -47,6 +53,20 @@ def require_allowed(settings: Any, **allowed: str) -> None:
             if interval.endswith("inf)"):
                 largest = LARGEST_INTEGER if isinstance(value, int) else LARGEST_FLOAT
                 require(value <= largest, name, f"at most {largest}", value)
+
+
+def plain(value: Any) -> Any:
+    """Return a number as Python's bool, int or float, also in dicts, lists and tuples; return other values as given.
+
+    NumPy's numbers cannot be written as JSON.
+    """
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, numbers.Real):
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
+    if type(value) is dict:
+        return {key: plain(each) for key, each in value.items()}
+    return type(value)(map(plain, value)) if type(value) in (list, tuple) else value
 
 
 def check_types(**arguments: tuple[object, Any]) -> None:

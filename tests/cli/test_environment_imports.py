@@ -61,7 +61,7 @@ def test_a_file_cannot_give_the_flag(name, value, run, imported, refused, tmp_pa
     config["settings"][name] = value
     run.config.write_text(json.dumps(config))
     assert "is of another version" in refused("train", "--resume", "run")
-    assert "is of another version" in refused("evaluate", "run")
+    assert f"env {ENV} makes Python import the module '{MODULE}'" in refused("evaluate", "run")
     assert not imported()
 
 

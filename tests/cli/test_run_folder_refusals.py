@@ -1,11 +1,13 @@
 """evaluate and export with a folder that holds no run or a damaged one: exit status 2 and one line."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from tf_trpo import Experiment
 from tf_trpo.cli import main
+from tf_trpo.serving.metadata import METADATA_FILE
 
 
 @pytest.fixture(params=["evaluate", "export"])
@@ -68,7 +70,7 @@ def test_an_output_that_is_a_file(run, tmp_path, refused):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("command", [["evaluate"], ["train", "--resume"], ["export", "--output", "model"]])
+@pytest.mark.parametrize("command", [["train", "--resume"], ["export", "--output", "model", "--card"]])
 def test_a_run_of_another_version_is_one_line(command, run, refused):
     settings = Experiment().flat()
     del settings["gamma"]
@@ -76,3 +78,16 @@ def test_a_run_of_another_version_is_one_line(command, run, refused):
     assert f"{run.config} is of another version: it differs in std_steps" in refused(*command, run.path)
     run.config.write_text(json.dumps({"settings": settings}))
     assert "it differs in gamma" in refused(*command, run.path)
+
+
+def test_a_run_of_another_version_is_evaluated_and_exported_in_its_environment(command, run, refused, capsys):
+    settings = {"env": "CartPole-v1", "env_kwargs": {"max_episode_steps": 5}, "std_steps": 10}
+    run.config.write_text(json.dumps({"settings": settings}))
+    main([str(argument) for argument in command(run.path)])
+    output = capsys.readouterr().out
+    exported = Path(output.strip()) / METADATA_FILE
+    assert "mean length 5.0," in output or '"max_episode_steps": 5' in exported.read_text()
+    run.config.write_text(json.dumps({"settings": {**settings, "frame_stack": 0}}))
+    assert f"{run.config}: frame_stack must be in [1, 64], got 0" in refused(*command(run.path))
+    run.config.write_text(json.dumps({"settings": {"std_steps": 10}}))
+    assert "it has no env" in refused(*command(run.path))

@@ -41,6 +41,7 @@ SETTINGS = {
     "seed": 5,
     "eval_every": 500,
     "eval_episodes": 4,
+    "max_episode_steps": 300,
     "checkpoint_every": 400,
     "histogram_every": 400,
     "video_every": 900,
@@ -341,7 +342,8 @@ def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
     options |= {"env-timeout": 77.0, "max-faults": 3, "restart-every": 5, "schedule-steps": 4321, "shards": 3}
     options |= {"update-parts": 4}
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    main(["train", "--preset=none", *arguments, "--eval-episodes=6", f"--run-dir={tmp_path / 'run'}"])
+    arguments += ["--eval-episodes=6", "--max-episode-steps=70", f"--run-dir={tmp_path / 'run'}"]
+    main(["train", "--preset=none", *arguments])
     agent = calls["fit"].pop("self")
     making = {"env_kwargs": {}, "wrappers": [], "action_masks": "auto", "info_keys": ()}
     assert [type(callback).__name__ for callback in calls["fit"].pop("callbacks")] == [
@@ -358,7 +360,8 @@ def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
         **{name.replace("-", "_"): value for name, value in options.items() if name != "env"},
         **making,
     }
-    assert calls["evaluate"] == {"self": agent, "environment": "Pendulum-v1", "episodes": 6, "seed": 9, **making}
+    evaluated = {"self": agent, "environment": "Pendulum-v1", "episodes": 6, "max_episode_steps": 70, "seed": 9}
+    assert calls["evaluate"] == {**evaluated, **making}
 
 
 GAUSSIAN = ["--env", "Pendulum-v1", "--initial-std", "0.25", "--state-dependent-std"]

@@ -17,7 +17,7 @@ OUT_OF_RANGE = {
     "0 -1": (
         "num_envs num_steps total_steps eval_episodes hidden_sizes value_hidden_sizes schedule_steps max_faults "
         "chunk_size value_minibatch_size penalty_epochs penalty_minibatch_size ppo_epochs "
-        "ppo_minibatch_size"
+        "ppo_minibatch_size max_episode_steps"
     ),
     "-1": (
         "restart_every eval_every checkpoint_every histogram_every video_every threads max_backtracks value_epochs "

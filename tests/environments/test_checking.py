@@ -228,6 +228,16 @@ class OnlyOne(Good):
             raise OSError("the port is in use")
 
 
+def with_statistics():
+    return gym.wrappers.NormalizeObservation(gym.wrappers.NormalizeReward(Good()))
+
+
+def with_statistics_that_are_fixed():
+    env = gym.wrappers.NormalizeObservation(Good())
+    env.update_running_mean = False
+    return env
+
+
 BAD = {
     OfText: "error observation-space",
     OfSequences: "error spaces",
@@ -257,6 +267,7 @@ BAD = {
     NothingAllowed: "warning empty-mask",
     always_the_same: "error one-only",
     OnlyOne: "error one-only",
+    with_statistics: "warning running-statistics",
 }
 """Environments, and the severity and the name of the one finding about each."""
 WORDS = {
@@ -276,6 +287,7 @@ WORDS = {
     NothingAllowed: "its mask allowed no choice",
     OtherRandomness: "its first observation differs",
     Remembering: "step 1 differs, after equal actions",
+    with_statistics: "it has running statistics (NormalizeObservation and NormalizeReward)",
 }
 
 
@@ -291,6 +303,7 @@ def test_a_bad_environment_has_the_finding_of_its_fault_and_no_other(environment
 
 
 def test_a_good_environment_has_no_finding_and_its_facts_are_reported():
+    assert check_environment(with_statistics_that_are_fixed, steps=300).findings == ()
     report = check_environment(Good, steps=300, info_keys=["is_success"])
     assert report.findings == ()
     assert not report.prevents_training

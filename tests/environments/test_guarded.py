@@ -91,7 +91,7 @@ WRONG = {
     "a short tuple": (spaces.Tuple([BOX[0]] * 2), (BOX[1],) * 2, {"observation": (BOX[1],)}, "a tuple of 1 as an obs"),
     "four values": (*BOX, (BOX[1], 1.0, False, {}), r"a tuple of 4 for a step: step\(action\) must return"),
     "no tuple": (*BOX, BOX[1], r"a ndarray for a step: step\(action\) must return \(observation, reward, "),
-    "no info": (*BOX, {"info": None}, r"an info that is not a dict, but a NoneType: step\(action\) must return"),
+    "no info": (*BOX, {"info": None}, r"an info that is not a dict, but None: step\(action\) must return"),
 }
 
 
@@ -114,18 +114,25 @@ class OldStyle(gym.Env):
 
 
 @pytest.mark.parametrize(
-    ("reset", "backend"),
-    [(BOX[1], "sync"), ((BOX[1], BOX[1]), "sync"), ((BOX[1],), "async"), (None, "sync")],
-    ids=["alone", "pair", "one", "no seed"],
+    ("reset", "backend", "words"),
+    [
+        (BOX[1], "sync", "gave a ndarray"),
+        ((BOX[1], BOX[1]), "sync", "gave an info that is not a dict, but a ndarray"),
+        ((BOX[1], None), "sync", "gave an info that is not a dict, but None"),
+        ((BOX[1],), "async", "gave a tuple of 1"),
+        (None, "sync", "raised TypeError: .*"),
+    ],
+    ids=["alone", "pair", "no info", "one", "no seed"],
 )
-def test_a_reset_of_another_interface_is_a_failure_that_names_the_interface(reset, backend, giving):
+def test_a_reset_of_another_interface_is_a_failure_that_names_the_interface(reset, backend, words, giving):
     environments = (
         make_vector_environment(OldStyle, 2)
         if reset is None
         else giving(backend, {}, reset, space=BOX[0], element=BOX[1])
     )
     with pytest.raises(
-        EnvironmentFailedError, match=r"reset\(seed=\.\.\., options=\.\.\.\) must return \(observation, info\)$"
+        EnvironmentFailedError,
+        match=rf" {words}: reset\(seed=\.\.\., options=\.\.\.\) must return \(observation, info\)$",
     ):
         environments.reset(seed=0)
 

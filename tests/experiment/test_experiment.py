@@ -5,6 +5,7 @@ import collections
 import dataclasses
 import inspect
 import itertools
+import json
 import os
 import re
 import subprocess
@@ -88,9 +89,16 @@ def test_the_type_of_a_setting_is_named_in_words(make, message):
         make()
 
 
+def test_numbers_of_numpy_are_written_to_a_run_s_settings():
+    made = Experiment(run=RunSettings(seed=np.int64(1)), algorithm=optimizers.TrustRegion(np.float32(0.5)))
+    assert json.loads(json.dumps(made.flat()))["seed"] == 1
+    assert made == Experiment().replace(seed=1, max_kl=0.5)
+
+
 def test_whole_numbers_are_numbers_and_lists_are_tuples():
     settings = PolicySettings(hidden_sizes=[np.int64(8), 4], initial_std=2, observation_min_std=np.float32(0.5))
     assert settings.hidden_sizes == (8, 4)
+    assert [type(each) for each in (*settings.hidden_sizes, settings.observation_min_std)] == [int, int, float]
     assert hash(Experiment().replace(env_kwargs={"a": [1]})) == hash(Experiment().replace(env_kwargs={"a": [1]}))
 
 
@@ -161,6 +169,11 @@ def test_flat_settings_give_the_same_experiment_again(algorithm):
         ("curvature_fraction", "None", None),
         ("final_std", "None", None),
         ("final_max_kl", 1, 1.0),
+        ("seed", np.int64(1), 1),
+        ("max_kl", np.float64(0.02), 0.02),
+        ("hidden_sizes", [np.int32(8)], (8,)),
+        ("normalize_rewards", np.bool_(False), False),
+        ("env_kwargs", {"a": [np.int64(1)]}, {"a": [1]}),
     ],
 )
 def test_values_are_converted_to_the_type_of_their_setting(name, text, value):

@@ -1,5 +1,6 @@
 """Runs from Python: errors are exceptions, and nothing is left behind."""
 
+import json
 import logging
 import random
 import signal
@@ -100,3 +101,47 @@ def test_an_environment_that_uses_the_global_generators_is_seeded_too():
         draws.append((random.random(), np.random.random()))  # noqa: NPY002
     assert draws[0] == draws[1]
     assert not set(draws[0]) & set(draws[2])
+
+
+def test_a_run_that_is_resumed_with_other_versions_says_so_and_keeps_the_earlier_ones(tmp_path):
+    folder, experiment = RunFolder(tmp_path / "run"), tf_trpo.Experiment().replace(**TINY | {"total_steps": 24})
+    experiment.train(folder.path)
+    first = json.loads(folder.config.read_text())
+    assert "earlier" not in first
+    taken = int(experiment.replace(total_steps=48).train(folder.path, resume=True).agent.env_steps)
+    same = json.loads(folder.config.read_text())
+    assert same == {**first, "settings": same["settings"], "earlier": []}
+    other = {**same, "threads": 99, "versions": {**first["versions"], "tensorflow": "1.15"}}
+    folder.config.write_text(json.dumps(other))
+    tf_trpo.Experiment.from_run(folder.path).replace(total_steps=72).train(folder.path, resume=True)
+    last = json.loads(folder.config.read_text())
+    [earlier] = last.pop("earlier")
+    del other["settings"], other["earlier"]
+    assert earlier == {**other, "until_step": taken}
+    assert last == {**first, "settings": last["settings"]}
+    said = folder.events.read_text()
+    assert f"the first {taken} steps of this run were made with tensorflow '1.15', now '2." in said
+    assert said.count("no episode has ended in training") == 1
+    assert f"threads 99, now {first['threads']}\n" in said
+
+
+@pytest.mark.filterwarnings("ignore:an episode had no end after 128 steps; it is cut there")
+def test_every_evaluation_of_a_run_cuts_endless_episodes_and_the_last_one_says_before_how_long_it_may_be(tmp_path):
+    endless = {"env": "gymnasium.envs.classic_control:PendulumEnv", "max_episode_steps": 100, "eval_every": 20}
+    trained = tf_trpo.Experiment().replace(**TINY | endless | {"eval_episodes": 2}).train(tmp_path / "run")
+    assert trained.evaluation["mean_length"] == 128
+    folder = RunFolder(tmp_path / "run")
+    assert read_history(folder.history)["eval/mean_ep_length"].tolist() == [128, 128]
+    said = "if none ends in the evaluation, it takes 200 steps, eval_episodes (2) times max_episode_steps (100;"
+    assert said in folder.events.read_text()
+
+
+def test_a_run_leaves_the_generators_of_the_process_as_they_were(tmp_path):
+    # Another run may have been the last to seed them.
+    random.seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    states = [random.getstate(), np.random.get_state()[1].tolist()]  # noqa: NPY002
+    tf_trpo.Experiment().replace(**TINY).train(tmp_path / "run")
+    with pytest.raises(FileExistsError):
+        tf_trpo.Experiment().replace(**TINY).train(tmp_path / "run")
+    assert [random.getstate(), np.random.get_state()[1].tolist()] == states  # noqa: NPY002

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tf_trpo.experiment.run_folder import commit_of
+from tf_trpo.experiment.provenance import commit_of
 
 
 @pytest.fixture

@@ -212,7 +212,7 @@ AGAIN = {
 
 
 @pytest.mark.parametrize("name", AGAIN)
-def test_what_cannot_be_played_again_begins_new_episodes_and_the_fit_says_so(name, borrow_agent, tmp_path):
+def test_what_cannot_be_played_again_begins_new_episodes_and_the_fit_says_so(name, borrow_agent, tmp_path, caplog):
     make, settings = AGAIN[name], {"backend": "envpool" if name == "EnvPool" else "sync"}
     agent = borrow_agent("CartPole-v1", CART) if name == "EnvPool" else borrow_agent(Drift, KLPenalty())
     break_off(agent, make(), tmp_path, 2, **settings)
@@ -220,6 +220,7 @@ def test_what_cannot_be_played_again_begins_new_episodes_and_the_fit_says_so(nam
         history = agent.fit(make(), 500, resume_from=tmp_path, **FIT | settings).history
     assert history["time/iterations"][0] == 4
     assert 500 <= history["time/total_timesteps"][-1] < 500 + 64
+    assert ("it has running statistics (NormalizeObservation)" in caplog.text) == ("statistics" in name)
     # No episode is longer than it can be: none was counted on from the episodes that are gone.
     assert name == "EnvPool" or max(history["rollout/ep_len_mean"]) < 60
 
@@ -277,6 +278,7 @@ def untraced(monkeypatch):
 
 OTHERS = {
     "seed": ("fit", {"seed": 4}, "of a run with seed 3, not 4$"),
+    "seed of NumPy": ("fit", {"seed": np.int64(4)}, "of a run with seed 3, not 4$"),
     "rows": ("fit", {"num_steps": 16}, "of a run with num_steps 32, not 16$"),
     "turns": ("fit", {"restart_every": 2}, "of a run with restart_every 0, not 2$"),
     "environments": ("fit", {"num_envs": 3}, "its discounted returns or its memories do not fit these environments"),
@@ -326,5 +328,6 @@ def test_a_complete_fit_has_nothing_left_to_do_and_what_changes_no_more_than_rou
     direction = NaturalDirection(fisher_vector_product="double-backprop")
     agent = make_agent("CartPole-v1", dataclasses.replace(CART, direction=direction), chunk_size=10)
     # Functions are not compared either: only ids are.
-    assert agent.fit(lambda: gym.make("CartPole-v1"), 100, resume_from=written, **FIT).epoch == []
+    same = FIT | {"num_steps": np.int64(32), "seed": np.uint8(3)}
+    assert agent.fit(lambda: gym.make("CartPole-v1"), 100, resume_from=written, **same).epoch == []
     assert int(agent.env_steps) >= 100

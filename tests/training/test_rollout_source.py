@@ -142,7 +142,7 @@ def test_environments_that_cannot_be_reset_one_by_one_are_refused_at_once(borrow
     agent = borrow_agent("Pendulum-v1")
     environments = VectorWrapper(make_vector_environment("Pendulum-v1", B))
     source = LocalSource(environments, make_actor(agent.policy, B), seed=0)
-    with pytest.raises(ValueError, match="^restart_every needs environments that can be reset one by one "):
+    with pytest.raises(ValueError, match=r"^restart_every needs environments that can be reset one by one "):
         agent.fit(source, T * B, restart_every=4, **FIT)
     source.close()
 

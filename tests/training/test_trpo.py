@@ -207,3 +207,9 @@ def test_a_mask_of_other_actions_is_refused(actions, words):
 def test_names_of_the_package_are_listed():
     assert set(tf_trpo.__all__) <= set(dir(tf_trpo))
     assert all(getattr(tf_trpo, name) is not None for name in tf_trpo.__all__)
+
+
+@pytest.mark.parametrize(("seed", "error"), [(-1, ValueError), (1.5, TypeError)])
+def test_an_impossible_seed_of_for_env_is_refused_by_its_name(seed, error):
+    with pytest.raises(error, match=f"^seed must be .*, got {seed}"):
+        tf_trpo.TRPO.for_env("CartPole-v1", seed=seed)

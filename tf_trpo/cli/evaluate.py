@@ -9,8 +9,9 @@ from pathlib import Path
 
 from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.cli.startup import start_keras
-from tf_trpo.experiment import Experiment, RunFolder
+from tf_trpo.experiment import RunFolder
 from tf_trpo.experiment.environment_id import check_imports
+from tf_trpo.experiment.evaluating import for_evaluation
 from tf_trpo.experiment.settings import EPISODES, SEEDS
 from tf_trpo.ranges import require_allowed
 
@@ -42,7 +43,7 @@ def main(argv: Sequence[str]) -> None:
     options = parse(EvaluateOptions, argv, "evaluate")
     folder = RunFolder(options.run_dir)
     folder.check_trained()
-    experiment = Experiment.from_run(options.run_dir)
+    experiment = for_evaluation(folder)
     making = experiment.environment
     check_imports(experiment.env, making.wrapper, making.costs, allow_import=options.allow_import)
     start_keras()
@@ -52,6 +53,7 @@ def main(argv: Sequence[str]) -> None:
     agent = tf_trpo.load(folder.agent)
     import_costs(making.costs)
     how = {"stochastic": options.stochastic, "seed": options.seed, "info_keys": making.info_keys, **making.arguments()}
+    how["max_episode_steps"] = experiment.run.max_episode_steps
     result = agent.evaluate(experiment.env, options.episodes, **how)
     if options.json:
         print(json.dumps(result))

@@ -13,6 +13,7 @@ from tf_trpo.cli.play import PlayOptions, play
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.environment_id import check_imports
+from tf_trpo.experiment.evaluating import for_evaluation
 from tf_trpo.experiment.model_card import FILM, write_model_card
 from tf_trpo.ranges import require
 
@@ -52,7 +53,8 @@ def main(argv: Sequence[str]) -> None:
     options = parse(ExportOptions, argv, "export")
     folder = RunFolder(options.run_dir)
     folder.check_trained()
-    experiment = Experiment.from_run(options.run_dir)
+    # A card shows the whole command of the training.
+    experiment = Experiment.from_run(options.run_dir) if options.card else for_evaluation(folder)
     if options.card or options.film:
         environment = experiment.environment
         check_imports(experiment.env, environment.wrapper, environment.costs, allow_import=options.allow_import)
@@ -68,7 +70,8 @@ def main(argv: Sequence[str]) -> None:
     # What may fail comes first: a running server loads a new version at once.
     if options.card:
         import_costs(experiment.environment.costs)
-        how = {"stochastic": True, "seed": experiment.run.seed, **making}
+        run = experiment.run
+        how = {"stochastic": True, "seed": run.seed, "max_episode_steps": run.max_episode_steps, **making}
         sampled = agent.evaluate(experiment.env, SAMPLED_EPISODES, **how)
     version = agent.export(
         options.output,

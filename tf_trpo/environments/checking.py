@@ -18,6 +18,7 @@ from tf_trpo.environments.judging import of_play
 from tf_trpo.environments.making import Wrapper, make_wrapped
 from tf_trpo.environments.masks import ActionMasks
 from tf_trpo.environments.probing import Play, boxes, described_space, play, trace
+from tf_trpo.environments.running_statistics import ADVICE, running_statistics
 from tf_trpo.models.settings import PolicySettings
 from tf_trpo.ranges import check_whole_numbers
 from tf_trpo.spaces import observation_spec, parts, without_masks
@@ -98,8 +99,13 @@ def _report(env: gym.Env, make: Callable[[], gym.Env], seed: int, played: Callab
     seen, limit = played(), _time_limit(env)
     facts |= _play_facts(seen, limit)
     findings += of_play(seen, has_limit=limit is not None)
+    statistics = running_statistics(env)
+    if statistics is not None:
+        findings.append(warning("running-statistics", statistics, ADVICE))
     if seen.failure is None:
-        findings += _of_repetition(env, make, seed)
+        repetition = _of_repetition(env, make, seed)
+        # Running statistics explain the difference.
+        findings += [each for each in repetition if statistics is None or each.name != "not-reproducible"]
     # The sort is stable.
     return EnvironmentReport(tuple(sorted(findings, key=lambda finding: finding.severity != "error")), facts)
 

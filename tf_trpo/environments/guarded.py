@@ -57,8 +57,10 @@ class GuardedEnvironment(gym.Wrapper):
             if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
                 raise self._failure(f"raised {described(error)}: {_RESET}") from error
             raise self._failure(f"raised {described(error)}") from error
-        if not isinstance(given, tuple) or len(given) != 2 or not isinstance(given[1], Mapping):
+        if not isinstance(given, tuple) or len(given) != 2:
             raise self._failure(f"gave {kind_of(given)}: {_RESET}")
+        if not isinstance(given[1], Mapping):
+            raise self._failure(f"gave an info that is not a dict, but {kind_of(given[1])}: {_RESET}")
         try:
             observation = self._read(given[0])
             if self._needs_steps:
@@ -78,7 +80,7 @@ class GuardedEnvironment(gym.Wrapper):
         observation, reward, terminated, truncated, info = given
         # isinstance is slow for an abstract class.
         if type(info) is not dict and not isinstance(info, Mapping):
-            raise self._failure(f"gave an info that is not a dict, but a {type(info).__name__}: {_STEP}")
+            raise self._failure(f"gave an info that is not a dict, but {kind_of(info)}: {_STEP}")
         name = ""
         try:
             observation = self._read(observation)

@@ -134,7 +134,8 @@ def _of_episodes(seen: Play, *, has_limit: bool) -> Iterator[Finding]:
         yield warning(
             "no-end",
             f"no episode ended in {len(seen.rewards)} steps, and there is no time limit: returns are known at the end "
-            "of episodes only, so none may ever be logged, and an evaluation cuts each episode at 100,000 steps.",
+            "of episodes only, so none may ever be logged, and an evaluation cuts each episode at max_episode_steps, "
+            "by default 100,000.",
             "give it a time limit: gymnasium.register(..., max_episode_steps=1000), or gymnasium.wrappers.TimeLimit.",
         )
     truncated = [ends for ends in seen.endings if ends[1]]

@@ -17,7 +17,7 @@ import msgspec
 
 from tf_trpo.experiment.options import option_name
 from tf_trpo.optimizers import ALGORITHMS, AdaptiveRadius
-from tf_trpo.ranges import described, field_types
+from tf_trpo.ranges import described, field_types, plain
 from tf_trpo.suggestions import nearest, same_meaning
 
 Flat = dict[str, Any]
@@ -109,7 +109,7 @@ def convert(value: object, hint: Any, name: str) -> Any:
     if get_origin(hint) is tuple and not isinstance(value, list | tuple):
         value = [value]
     try:
-        return msgspec.convert(value, hint, strict=False, dec_hook=lambda kind, text: kind(text))
+        return msgspec.convert(plain(value), hint, strict=False, dec_hook=lambda kind, text: kind(text))
     except (ValueError, OverflowError, RecursionError):
         wanted = "a JSON object, such as '{\"key\": 1}'" if is_object else described(hint)
         raise ValueError(f"{name} must be {wanted}, got {str(value)[:100]!r}") from None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tf_trpo.experiment.conversion import CHOICES, Flat, changed, flat, leaves
+from tf_trpo.experiment.generators import generators_kept, seed_generators
 from tf_trpo.experiment.presets import bundled_for, bundled_presets, layered, read_preset
 from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.experiment.settings import EnvironmentSettings, RolloutSettings, RunSettings, StartSettings, use_threads
@@ -237,14 +237,13 @@ class Experiment:
         return {name: value for name, value in settings.items() if value != usual[name]}
 
     def make_agent(self) -> TRPO:
-        """Make the agent, compiled and with initial weights.
+        """Make the agent, with initial weights, compiled; seed `random` and `np.random`, which environments may use.
 
         Raises:
           ValueError, ImportError, gymnasium.error.Error: the environment cannot be made, or does not fit the settings.
           EnvironmentFailedError: the environment failed when it was made.
         """
         import keras
-        import numpy as np
 
         from tf_trpo.environments.costs import import_costs
         from tf_trpo.training import TRPO
@@ -254,10 +253,7 @@ class Experiment:
             keras.activations.get(self.policy.activation)
         except ValueError:
             raise ValueError(f"activation: Keras has none named {self.policy.activation!r}") from None
-        # For environments that use these generators. keras.utils.set_random_seed would also discard what TensorFlow has
-        # compiled for earlier agents, and no part of an agent uses TensorFlow's global seed.
-        random.seed(self.run.seed)
-        np.random.seed(self.run.seed)  # noqa: NPY002
+        seed_generators(self.run.seed)
         import_costs(self.environment.costs)
         made_of: Any = {"policy": self.policy, "value": self.value, "costs": self.environment.costs}
         agent = TRPO.for_env(self.env, **made_of, seed=self.run.seed, **self.environment.arguments())
@@ -278,6 +274,8 @@ class Experiment:
     ) -> TrainedRun:
         """Train, evaluate and save to a run folder, as the command line does.
 
+        Meanwhile `random` and `np.random` of the process are seeded; at the end their states are restored.
+
         Args:
           run_dir: the run folder. It must not exist; to resume, it must hold a run with the same settings, except for
             `tf_trpo.experiment.run.CHANGEABLE`.
@@ -295,4 +293,5 @@ class Experiment:
         """
         from tf_trpo.experiment.run import Run
 
-        return Run(self, RunFolder(run_dir), resume=resume).train(callbacks)
+        with generators_kept():
+            return Run(self, RunFolder(run_dir), resume=resume).train(callbacks)

@@ -17,7 +17,8 @@ import numpy as np
 from tf_trpo.callbacks import Checkpoint, EpisodeVideo, Evaluate, HistoryCSV, StopOnSignal, TensorBoard
 from tf_trpo.callbacks.tensorboard import add_final_evaluation
 from tf_trpo.environments import EnvironmentFailedError
-from tf_trpo.experiment.run_folder import RunFolder, run_versions
+from tf_trpo.experiment.provenance import earlier_parts, provenance
+from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.experiment.settings import IMMATERIAL, hyperparameters
 from tf_trpo.figures.histories import read_history
 from tf_trpo.files import write_whole
@@ -77,6 +78,7 @@ class Run:
         self.experiment = _resumed(experiment, folder) if resume else experiment
         self.folder = folder
         self.agent = self.experiment.make_agent()
+        self._made_with = provenance(self.experiment)
         self.begun = False
         self._resume = resume
         self._open_files = ExitStack()
@@ -168,15 +170,16 @@ class Run:
 
     def _begin(self) -> None:
         """Make the folder of a new run; in a resumed run, delete the old evaluation and write the new settings."""
-        if self._resume:
-            self.begun = True
-            # Delete it first: with the new settings, the old evaluation would mean that the run is complete.
-            self.folder.evaluation.unlink(missing_ok=True)
-            self.folder.write_config(self.experiment.flat())
-        else:
-            self.folder.create(self.experiment.flat())
+        settings, made_with = self.experiment.flat(), self._made_with
+        if not self._resume:
+            self.folder.create(settings, **made_with)
         self.begun = True
         self._log_events()
+        if self._resume:
+            earlier = earlier_parts(self.folder.read_config(), made_with, int(self.agent.env_steps))
+            # Delete it first: with the new settings, the old evaluation would mean that the run is complete.
+            self.folder.evaluation.unlink(missing_ok=True)
+            self.folder.write_config(settings, **made_with, earlier=earlier)
 
     def _log_events(self) -> None:
         """Send the library's log messages to the run's events file, which the first message makes.
@@ -208,6 +211,12 @@ class Run:
 
     def _evaluate(self) -> dict[str, float]:
         env, run = self.experiment.env, self.experiment.run
+        if self.folder.has_iterations() and "rollout/ep_len_mean" not in read_history(self.folder.history):
+            logging.getLogger("tf_trpo").warning(
+                "no episode has ended in training: if none ends in the evaluation, it takes %d steps, "
+                "eval_episodes (%d) times max_episode_steps (%d; --max-episode-steps)",
+                *(run.eval_episodes * run.max_episode_steps, run.eval_episodes, run.max_episode_steps),
+            )
         try:
             return self.agent.evaluate(env, run.eval_episodes, **self._evaluating())
         except EnvironmentFailedError as error:
@@ -215,8 +224,9 @@ class Run:
             raise EnvironmentFailedError(message) from error
 
     def _evaluating(self) -> dict[str, Any]:
-        environment = self.experiment.environment
-        return {"seed": self.experiment.run.seed, "info_keys": environment.info_keys, **environment.arguments()}
+        environment, run = self.experiment.environment, self.experiment.run
+        how = {"seed": run.seed, "max_episode_steps": run.max_episode_steps, "info_keys": environment.info_keys}
+        return {**how, **environment.arguments()}
 
     def _callbacks(self, given: Sequence[keras.callbacks.Callback], *, resume: bool) -> list[keras.callbacks.Callback]:
         """Return the run's callbacks, with the given ones before those that write logs and checkpoints."""
@@ -229,7 +239,7 @@ class Run:
         board = TensorBoard(
             folder.tensorboard,
             hyperparameters=hyperparameters(settings),
-            config={"settings": settings, "versions": run_versions()},
+            config={"settings": settings, "versions": self._made_with["versions"]},
             histogram_every=run.histogram_every,
             video=self._video() if run.video_every else None,
         )

@@ -7,16 +7,11 @@ import errno
 import itertools
 import json
 import os
-import platform
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tf_trpo.files import AGENT_FILE, read_small, write_whole
-from tf_trpo.versions import installed_versions
-
-_PACKAGES = ("tf_trpo", "tensorflow", "keras", "tensorflow-probability", "gymnasium", "numpy", "ai-edge-litert")
 
 
 class RunFolder:
@@ -30,7 +25,7 @@ class RunFolder:
     def __init__(self, path: str | os.PathLike[str], *, reserved: bool = False) -> None:
         self.path = Path(path)
         self._reserved = reserved
-        self.config = self.path / "config.json"  # every setting, package versions, the platform, the commit
+        self.config = self.path / "config.json"  # every setting, and what the run is made with
         self.history = self.path / "history.csv"  # one row per iteration
         self.events = self.path / "events.log"  # text: warnings and errors, with times
         self.agent = self.path / AGENT_FILE  # the final agent
@@ -39,8 +34,8 @@ class RunFolder:
         self.evaluation = self.path / "evaluation.json"  # the last evaluation
         self.saved_model = self.path / "saved_model"  # the exported model
 
-    def create(self, settings: dict[str, Any]) -> None:
-        """Make the folder and write config.json.
+    def create(self, settings: dict[str, Any], **made_with: Any) -> None:
+        """Make the folder and write config.json; the arguments are those of `write_config`.
 
         Raises:
           OSError: the folder exists or cannot be made; parent folders that were made for it are removed.
@@ -57,7 +52,7 @@ class RunFolder:
                     folder.rmdir()
             reason = getattr(error, "strerror", None) or error
             raise OSError(errno.EINVAL, f"the run folder cannot be made: {reason}", path) from None
-        self.write_config(settings)
+        self.write_config(settings, **made_with)
 
     def check_new(self) -> None:
         """Raise FileExistsError if the folder exists."""
@@ -68,18 +63,17 @@ class RunFolder:
         advice = "train into another folder (--run-dir), or continue this run with resume=True (--resume)"
         return FileExistsError(errno.EEXIST, f"the run folder exists: {advice}", str(self.path))
 
-    def write_config(self, settings: dict[str, Any]) -> None:
-        """Write config.json, or replace it atomically."""
-        config = {
-            "settings": settings,
-            "versions": run_versions(),
-            "platform": platform.platform(),
-            "commit": commit_of(Path(__file__).parents[1]),
-        }
-        write_whole(self.config, json.dumps(config, indent=2) + "\n")
+    def write_config(self, settings: dict[str, Any], **made_with: Any) -> None:
+        """Write config.json, or replace it atomically.
+
+        Args:
+          settings: all settings by name.
+          **made_with: the result of `provenance`; and earlier, a list of those of the run's earlier parts.
+        """
+        write_whole(self.config, json.dumps({"settings": settings, **made_with}, indent=2) + "\n")
 
     def read_config(self) -> dict[str, Any]:
-        """Read config.json: settings, versions, platform, commit.
+        """Read config.json: settings, and the other entries that `write_config` wrote.
 
         Raises:
           ValueError: the folder holds no run.
@@ -88,6 +82,8 @@ class RunFolder:
             config = json.loads(read_small(self.config))
             if not (isinstance(config["settings"], dict) and isinstance(config.setdefault("versions", {}), dict)):
                 raise ValueError("its settings or versions are not mappings")
+            if not isinstance(config.setdefault("earlier", []), list):
+                raise ValueError("its earlier versions are not a list")
         except FileNotFoundError:
             hint = "; for an exported model use tf_trpo play" if self.agent.is_file() else ""
             raise ValueError(f"{self.path} is no run folder (it has no {self.config.name}){hint}") from None
@@ -139,11 +135,6 @@ class RunFolder:
                 raise ValueError(f"{path} is a symbolic link: a run that has one is not resumed")
 
 
-def run_versions() -> dict[str, str | None]:
-    """Return the versions of Python and of the packages that a run depends on."""
-    return installed_versions(_PACKAGES)
-
-
 def folder_name(environment: str) -> str:
     """Convert an environment's id to a folder name that every system allows: ALE/Pong-v5 to ALE-Pong-v5."""
     return environment.replace("/", "-").replace(":", "-")
@@ -175,34 +166,3 @@ def free_run_folder(environment: str, seed: int) -> Iterator[RunFolder]:
         for folder in (path, *made):
             with contextlib.suppress(OSError):
                 folder.rmdir()
-
-
-def commit_of(package: Path) -> str | None:
-    """Return the git commit of a package's checkout, with "-dirty" if files of the package differ.
-
-    Other files, such as documents and tables of results, may differ, because no run depends on them.
-
-    Returns:
-      The commit; None outside of a checkout, also in a virtual environment within the checkout of something else.
-    """
-    if not _git(package, "ls-files", "--", "."):
-        return None
-    commit, changes = _git(package, "rev-parse", "HEAD"), _git(package, "status", "--porcelain", "--", ".")
-    if commit is None or changes is None:
-        return None
-    return f"{commit}-dirty" if changes else commit
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """Return the output of git in a folder; None if git is not installed or fails."""
-    try:
-        return subprocess.run(
-            ["git", "--no-optional-locks", *arguments],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None

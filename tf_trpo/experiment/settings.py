@@ -159,6 +159,9 @@ class RunSettings:
     """Environment steps between evaluations during training; 0 for none."""
     eval_episodes: int = 20
     """Episodes of an evaluation, also of the final one after training."""
+    max_episode_steps: int = 100_000
+    """Steps after which an evaluation cuts an episode, with a warning. Training itself does not cut episodes: the
+    environment's own time limit does, or the wrapper gymnasium.wrappers:TimeLimit(1000)."""
     checkpoint_every: int = 100_000
     """Environment steps between checkpoints; 0 writes a checkpoint only when the run ends, stops or fails."""
     histogram_every: int = 10_000
@@ -191,7 +194,9 @@ class RunSettings:
     def __post_init__(self) -> None:
         require_allowed(self, total_steps=_STEPS, schedule_steps=_STEPS, seed=SEEDS, eval_episodes=EPISODES)
         require_allowed(self, eval_every=_EVERY, checkpoint_every=_EVERY, histogram_every=_EVERY, video_every=_EVERY)
-        require_allowed(self, threads="[0, 1024]", max_faults="[1, inf)", workers="[0, 10000]")
+        require_allowed(
+            self, max_episode_steps=_STEPS, threads="[0, 1024]", max_faults="[1, inf)", workers="[0, 10000]"
+        )
         require_allowed(self, update_parts="[1, 10000]")
         self.spread(None)
 

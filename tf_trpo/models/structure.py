@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import types
 import warnings
@@ -10,6 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
+import numpy as np
+
+from tf_trpo.ranges import plain
 
 _KNOWN = ("keras", "tf_trpo")
 """Packages whose classes are fully described by their configs."""
@@ -45,10 +49,17 @@ def describe_layers(model: keras.Model) -> dict[str, Any]:
 
 def as_structure(parts: dict[str, Any]) -> dict[str, Any]:
     """Convert parts to JSON values without names, seeds and initialisers; an object becomes the name of its class."""
-    structure: dict[str, Any] = json.loads(
-        json.dumps(parts, default=lambda value: type(value).__name__), object_hook=_computing, parse_constant=str
-    )
+    text = json.dumps(parts, default=lambda value: value_of_numpy(value, type(value).__name__))
+    structure: dict[str, Any] = json.loads(text, object_hook=_computing, parse_constant=str)
     return structure
+
+
+def value_of_numpy(value: object, otherwise: Any) -> Any:
+    """Return JSON that tells NumPy's numbers and arrays apart by their values; for other objects, `otherwise`."""
+    if isinstance(value, np.ndarray):
+        content = repr(value.tolist()).encode() if value.dtype.hasobject else value.tobytes()
+        return f"{value.dtype} {value.shape} of SHA-256 {hashlib.sha256(content).hexdigest()}"
+    return plain(value) if isinstance(value, np.generic) and plain(value) is not value else otherwise
 
 
 def structure_of(model: keras.Model) -> str | None:

@@ -47,7 +47,7 @@ def evaluate_policy(
     lengths = [episode.length for episode in counted]
     costs = mean_costs(counted, kept_costs(environments), "cost/")
     means = {"mean_return": float(np.mean(returns)), "std_return": float(np.std(returns))}
-    return means | {"mean_length": float(np.mean(lengths)), "episodes": episodes, **costs, **mean_infos(counted)}
+    return means | {"mean_length": float(np.mean(lengths)), "episodes": int(episodes), **costs, **mean_infos(counted)}
 
 
 def _episodes(

@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from tf_trpo.environments.costs import cost_name
-from tf_trpo.environments.making import wrapper_name
-from tf_trpo.models.structure import all_known, as_structure, describe_layers, layers_of, nested_dataclasses
+from tf_trpo.environments.making import without_addresses, wrapper_name
+from tf_trpo.models.structure import (
+    all_known,
+    as_structure,
+    describe_layers,
+    layers_of,
+    nested_dataclasses,
+    value_of_numpy,
+)
 from tf_trpo.training.anchor import fingerprint
 from tf_trpo.training.settings import ROUNDING
 
@@ -52,12 +59,19 @@ def run_identity(agent: CompiledAgent, environment: Any, opening: Mapping[str, A
         "anchor": fingerprint(agent.anchor),
     }
     identity: dict[str, Any] = json.loads(
-        json.dumps(parts, default=lambda value: type(value).__name__),
+        json.dumps(parts, default=_described),
         object_hook=lambda found: {key: found[key] for key in found if key not in _IMMATERIAL},
         # JSON has no infinite numbers, such as the bounds of unbounded actions.
         parse_constant=str,
     )
     return identity
+
+
+def _described(value: Any) -> Any:
+    """Describe a value that JSON lacks, such as an argument of an environment, equally in every process."""
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
+    return value_of_numpy(value, wrapper_name(value) if callable(value) else without_addresses(repr(value)))
 
 
 def check_identity(then: dict[str, Any], now: dict[str, Any]) -> None:

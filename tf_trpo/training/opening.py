@@ -14,6 +14,7 @@ from tf_trpo.environments import can_reset_some, known_mirror, open_vector_envir
 from tf_trpo.environments.costs import Cost, cost_labels, find_costs
 from tf_trpo.environments.in_use import alone
 from tf_trpo.environments.infos import kept_costs
+from tf_trpo.environments.running_statistics import ADVICE, running_statistics
 from tf_trpo.environments.vector import Environment, refuse_making
 from tf_trpo.models import MirrorSymmetry, Policy
 from tf_trpo.models.making import check_fit
@@ -105,7 +106,7 @@ def opened_source(
             yield source
         return
     with alone([policy], _FITS), open_vector_environment(environment, **opening) as environments:
-        check_fit(policy, environments)
+        _check(policy, environments)
         _check_costs(environments, opening["costs"])
         num_envs = environments.num_envs
         shards = spread.shards_of(num_envs)
@@ -131,6 +132,14 @@ def _check_source(environment: Any) -> None:
     missing = [name for name in names if not hasattr(environment, name)]
     if missing and hasattr(environment, "collect") and not callable(environment):
         raise ValueError(f"{type(environment).__name__} is no source of rollouts: it lacks {', '.join(missing)}")
+
+
+def _check(policy: Policy, environments: VectorEnv) -> None:
+    """Raise ValueError unless environments fit a policy; warn of wrappers with running statistics."""
+    check_fit(policy, environments)
+    statistics = running_statistics(environments)
+    if statistics is not None:
+        _logger.warning("the environment: %s What to do: %s", statistics, ADVICE)
 
 
 def _check_costs(environments: VectorEnv, costs: Sequence[Cost]) -> None:
@@ -166,7 +175,7 @@ def _opened_workers(
     costs = find_costs(opening.get("costs", ()))
     making = {**{name: value for name, value in opening.items() if name != "num_envs"}, "costs": costs}
     with open_vector_environment(environment, 1, **making) as one:
-        check_fit(policy, one)
+        _check(policy, one)
         spec = observation_spec(one.single_observation_space)
     prepare(num_envs)
     if acts_on_device(policy, shards):

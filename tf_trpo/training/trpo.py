@@ -90,8 +90,8 @@ class TRPO(Imitator):
             which is 2. See `PolicySettings.memory_span`.
           mirror: a reflection of the environment that policy and value function respect; by default none, or the known
             reflection of a Gymnasium id if the settings have `mirror=True`.
-          seed: makes the initial weights reproducible, and is the seed of `fit` unless that gets its own. An agent's
-            file does not have it.
+          seed: makes the initial weights reproducible, >= 0, and is the seed of `fit` unless that gets its own. An
+            agent's file does not have it.
           env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
           costs: signals of the environment in addition to the reward: keys of infos, or functions of a step. Each has
             its own value function. See `tf_trpo.environments.Cost`.
@@ -105,6 +105,7 @@ class TRPO(Imitator):
         prepare_gpus()
         check_types(policy=(policy, PolicySettings | None), value=(value, ValueSettings | None))
         check_types(seed=(seed, int | None), costs=(costs, list | tuple))
+        check_whole_numbers(lowest=0, seed=seed or 0)
         remembering = {"memory_units": memory_units, "memory_span": memory_span}
         policy, value = with_memory(policy or PolicySettings(), memory, **remembering), value or ValueSettings()
         both_given = network is not None and value_network is not None

@@ -15,7 +15,7 @@ from tf_trpo.experiment.settings import IMMATERIAL, OF_OUTPUT
 from tf_trpo.files import parsed_yaml, read_small
 from tf_trpo.ranges import require
 
-OF_RUNS = OF_OUTPUT | {"seed", "threads", "jit_compile", "eval_episodes"}
+OF_RUNS = OF_OUTPUT | {"seed", "threads", "jit_compile", "eval_episodes", "max_episode_steps"}
 """Settings of a single run, which are not part of a preset."""
 NOT_SEARCHED = IMMATERIAL | {
     *("env", "env_kwargs", "wrapper", "info_keys", "action_masks", "algorithm", "radius", "total_steps"),
