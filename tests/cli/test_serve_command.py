@@ -62,7 +62,7 @@ def test_a_damaged_model_and_a_foreign_model(refused, model, tmp_path):
     metadata.unlink()
     said = refused("serve", tmp_path / "model")
     assert "tf_trpo did not write it" in said
-    assert "--trust serves it in spite of that" in said
+    assert "only --trust (trust=True) loads it" in said
 
 
 def test_a_port_that_is_in_use(refused, model):

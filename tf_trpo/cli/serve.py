@@ -25,17 +25,12 @@ def main(argv: Sequence[str]) -> None:
     """Serve a model until SIGTERM or Ctrl-C."""
     options = parse(ServeOptions, argv, "serve")
     start_tensorflow()
-    from tf_trpo.serving.saved_model import ModelError
     from tf_trpo.serving.server import serve
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     try:
         serve(options.model, options)
-    except ModelError as error:
-        if not options.trust and "did not write" in str(error):
-            error.add_note("A SavedModel is a program: --trust serves it in spite of that")
-        raise
     except OSError as error:
         if error.filename is None:
             raise OSError(error.errno, error.strerror, f"{options.host}:{options.port}") from None

@@ -105,7 +105,10 @@ def read_metadata(folder: Path) -> ModelMetadata:
         with path.open("rb") as file:
             content = msgspec.json.decode(file.read(_LARGEST_BYTES), type=_MetadataFile)
     except FileNotFoundError:
-        raise MetadataError(f"{folder} has no {METADATA_FILE}: tf_trpo did not write it") from None
+        raise MetadataError(
+            f"{folder} has no {METADATA_FILE}, so tf_trpo did not write it; a SavedModel is a program: only --trust "
+            "(trust=True) loads it without that file"
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise MetadataError(f"{path} cannot be read: {error}") from None
     if content.format != _FORMAT:

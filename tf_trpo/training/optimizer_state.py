@@ -19,6 +19,10 @@ def optimizer_state(agent: Agent) -> dict[str, Any]:
     return {f"{prefix}{position}": variable for position, variable in enumerate(variables)}
 
 
+class StateNotLoadedWarning(UserWarning):
+    """A file has the state of another policy optimizer than the agent's."""
+
+
 def write_optimizer_state(agent: Agent, store: Any) -> None:
     """Write the state of an agent's policy optimizer to a Keras store."""
     for name, variable in optimizer_state(agent).items():
@@ -28,12 +32,13 @@ def write_optimizer_state(agent: Agent, store: Any) -> None:
 def restored(store: Any, own: dict[str, Any]) -> dict[str, Any]:
     """Assign the state in a store to an optimizer's variables by name, and return the rest of the store.
 
-    The state of a different policy optimizer is skipped with a warning.
+    The state of a different policy optimizer is skipped with a `StateNotLoadedWarning`.
     """
     saved = {name: store[name] for name in store.keys()}  # noqa: SIM118 - the store is no dict
     state = {name: saved.pop(name) for name in list(saved) if name.startswith(_STATE)}
     if {name: state[name].shape for name in state} != {name: tuple(own[name].shape) for name in own}:
-        warnings.warn("the policy optimizer's state is not loaded: it belongs to another one", stacklevel=3)
+        message = "the policy optimizer's state is not loaded: it belongs to another one"
+        warnings.warn(message, StateNotLoadedWarning, stacklevel=3)
         return saved
     for name, variable in own.items():
         variable.assign(state[name])
