@@ -27,7 +27,7 @@ class StandIn:
     def check_directory(self, directory):
         self.checked.append((str(directory), int(self.env_steps)))
 
-    def save_checkpoint(self, directory, *, keep, overwrite):
+    def save_checkpoint(self, directory, *, keep, overwrite=False, discard_newer=False):
         if self.full:
             raise OSError("full")
         self.saved.append((str(directory), int(self.env_steps), keep))

@@ -112,7 +112,7 @@ def test_a_default_is_that_of_the_library(function):
     # Settings that compile does not get keep their values, which initially are the experiment's defaults.
     given = {name: value for name, value in defaults_of(function).items() if value is not None}
     shared = {name: value for name, value in given.items() if name in Experiment().flat()}
-    assert shared.keys() >= ({"num_envs", "num_steps", "backend", "seed"} if function is tf_trpo.TRPO.fit else set())
+    assert shared.keys() >= ({"num_envs", "num_steps", "backend"} if function is tf_trpo.TRPO.fit else set())
     assert shared == {name: Experiment().flat()[name] for name in shared}
     assert RunSettings().eval_episodes == defaults_of(tf_trpo.TRPO.evaluate)["episodes"]
     assert get_args(get_type_hints(RolloutSettings)["backend"]) == get_args(VectorBackend)

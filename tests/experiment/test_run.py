@@ -125,13 +125,13 @@ def test_a_run_that_is_resumed_with_other_versions_says_so_and_keeps_the_earlier
     assert f"threads 99, now {first['threads']}\n" in said
 
 
-@pytest.mark.filterwarnings("ignore:an episode had no end after 128 steps; it is cut there")
+@pytest.mark.filterwarnings("ignore:an episode had no end after 100 steps; it is cut there")
 def test_every_evaluation_of_a_run_cuts_endless_episodes_and_the_last_one_says_before_how_long_it_may_be(tmp_path):
     endless = {"env": "gymnasium.envs.classic_control:PendulumEnv", "max_episode_steps": 100, "eval_every": 20}
     trained = tf_trpo.Experiment().replace(**TINY | endless | {"eval_episodes": 2}).train(tmp_path / "run")
-    assert trained.evaluation["mean_length"] == 128
+    assert trained.evaluation["mean_length"] == 100
     folder = RunFolder(tmp_path / "run")
-    assert read_history(folder.history)["eval/mean_ep_length"].tolist() == [128, 128]
+    assert read_history(folder.history)["eval/mean_ep_length"].tolist() == [100, 100]
     said = "if none ends in the evaluation, it takes 200 steps, eval_episodes (2) times max_episode_steps (100;"
     assert said in folder.events.read_text()
 

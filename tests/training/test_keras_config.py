@@ -219,8 +219,7 @@ def test_networks_of_many_parts_of_keras_come_back(again):
     inputs = keras.Input((4,))
     adapted = keras.layers.Normalization()
     adapted.adapt(OBSERVATIONS)
-    parts = {"kernel_initializer": keras.initializers.GlorotNormal(10**9), "kernel_regularizer": "l2"}
-    wide = keras.layers.Dense(6, keras.activations.swish, bias_constraint="non_neg", **parts)
+    wide = keras.layers.Dense(6, keras.activations.swish, kernel_initializer=keras.initializers.GlorotNormal(10**9))
     features = wide(adapted(inputs))
     steps = keras.layers.LSTM(3)(keras.layers.Reshape((2, 3))(keras.layers.Dropout(0.5, seed=1)(features)))
     outputs = keras.layers.Concatenate()([steps, keras.ops.tanh(features), features[:, :2], inputs * 3.0])

@@ -167,8 +167,8 @@ def test_a_policy_optimizer_of_another_type_and_an_unknown_setting_are_refused()
             tf_trpo.TRPO.for_env("CartPole-v1", costs=costs)
     with pytest.raises(TypeError, match="policy must be PolicySettings or None"):
         tf_trpo.TRPO.for_env("CartPole-v1", policy={})
-    with pytest.raises(TypeError, match="callbacks must be Callback, list or tuple, got None"):
-        agent.fit("CartPole-v1", 1, callbacks=None)
+    with pytest.raises(TypeError, match="callbacks must be Callback, list, tuple or None, got 'all'"):
+        agent.fit("CartPole-v1", 1, callbacks="all")
 
 
 def test_an_environment_in_none_of_the_three_forms_is_refused():
