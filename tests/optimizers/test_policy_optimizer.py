@@ -289,10 +289,12 @@ def test_arrays_are_taken_and_weights_with_another_sum_are_refused(make_stepper)
         optimizer.step(small.policy, batch, optimizer.make_state(small.policy), progress=0.0, gamma=0.9)
         return small.theta()
 
-    arrays = batch._replace(**{name: getattr(batch, name).numpy() for name in ("observations", "actions", "weights")})
+    arrays = batch._replace(**{name: getattr(batch, name).numpy() for name in ("observations", "actions")})
+    arrays = arrays._replace(advantages=np.float64(batch.advantages), weights=np.full(16, 1 / 16))
     np.testing.assert_array_equal(step(arrays), step(batch))
     assert np.any(step(arrays) != theta)
-    for weights in (tf.ones(16), tf.zeros(16), tf.fill([16], np.nan)):
+    np.testing.assert_array_equal(step(batch._replace(weights=tf.zeros(16))), theta)
+    for weights in (tf.ones(16), np.full(16, 0.1), tf.fill([16], np.nan)):
         with pytest.raises(ValueError, match=r"^weights: their sum must be 1, such as 1/n for each of n samples"):
             step(batch._replace(weights=weights))
 

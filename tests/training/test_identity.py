@@ -31,6 +31,8 @@ def identity_with(make_agent):
         (pathlib.Path("a"), pathlib.Path("b")),
         (Colour.RED, Colour.BLUE),
         ({"a", "b"}, {"a", "c"}),
+        ({"name": "easy"}, {"name": "hard"}),
+        (str.lower, str.upper),
     ],
 )
 def test_different_arguments_of_an_environment_are_different_runs(one, other, identity_with):
@@ -47,6 +49,8 @@ def test_different_arguments_of_an_environment_are_different_runs(one, other, id
         (np.longdouble(0.5), 0.5),
         (np.arange(6).reshape(2, 3).T, np.array([[0, 3], [1, 4], [2, 5]])),
         (object(), object()),
+        (np.random.default_rng(0), np.random.default_rng(1)),
+        ({max, frozenset("ab")}, {frozenset("ba"), max}),
     ],
 )
 def test_equal_arguments_are_the_same_run_however_they_are_stored(one, other, identity_with):

@@ -137,7 +137,7 @@ class Checkpoint(keras.callbacks.Callback):
     def save_on_failure(self) -> None:
         """Write a checkpoint of the last complete iteration; after a rollout that failed, even if there is one."""
         # After a rollout that failed, the episodes of an intact checkpoint would lead to the same failure again.
-        self._save(overwrite=self.params["trainer"].rollout is None)
+        self._save(overwrite=self.params["trainer"].rollout is None, discard_newer=True)
 
     def _save(self, **how: bool) -> None:
         self.params["trainer"].save_checkpoint(self._directory, keep=self._keep, **how)

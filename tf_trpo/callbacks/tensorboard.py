@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import numbers
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -137,8 +139,10 @@ def add_final_evaluation(log_dir: str | os.PathLike[str], steps: int, mean: floa
     file.close()
 
 
-def _scalars(figures: Mapping[str, float]) -> list[summary_pb2.Summary]:
-    return [scalar_pb(name, value) for name, value in figures.items() if not math.isnan(value)]
+def _scalars(figures: Mapping[str, Any]) -> list[summary_pb2.Summary]:
+    """Return the figures that are numbers; a callback may have added others."""
+    reals = {name: value for name, value in figures.items() if isinstance(value, numbers.Real)}
+    return [scalar_pb(name, value) for name, value in reals.items() if not math.isnan(value)]
 
 
 def _compiled_with(agent: keras.Model) -> Settings:

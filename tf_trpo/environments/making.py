@@ -111,12 +111,13 @@ def wrapper_name(wrapper: Wrapper) -> str:
     if isinstance(wrapper, functools.partial):
         given = [*map(repr, wrapper.args), *(f"{name}={value!r}" for name, value in sorted(wrapper.keywords.items()))]
         return f"{wrapper_name(wrapper.func)}({without_addresses(', '.join(given))})"
-    return f"{wrapper.__module__}:{getattr(wrapper, '__qualname__', type(wrapper).__name__)}"
+    module = getattr(wrapper, "__module__", None) or type(wrapper).__module__
+    return f"{module}:{getattr(wrapper, '__qualname__', type(wrapper).__name__)}"
 
 
 def without_addresses(text: str) -> str:
     """Remove the addresses of objects, which differ between processes."""
-    return re.sub(" at 0x[0-9a-f]+", "", text)
+    return re.sub(" at 0x[0-9a-fA-F]+", "", text)
 
 
 def find_maker(name: str) -> Callable[..., gym.Env] | None:

@@ -35,7 +35,8 @@ class Batch(NamedTuple):
       actions: the sampled actions, not clipped to bounds, [N, ...].
       advantages: float32 [N].
       weights: float32 [N], with sum 1: 1/n on the n valid samples and 0 on padding, so that a weighted sum is the mean
-        over the valid samples. If branches try every action, a weight is also proportional to the action's probability.
+        over the valid samples; all 0 without a valid sample. If branches try every action, a weight is also
+        proportional to the action's probability.
       advantage_mean: scalar that was subtracted from the advantages; 0 if none was.
       advantage_scale: scalar > 0 by which the advantages were then divided. So advantage_mean + advantage_scale *
         advantages are the estimates in the environment's own units of return.
@@ -61,10 +62,16 @@ class Batch(NamedTuple):
         """Convert NumPy arrays to tensors.
 
         Raises:
-          ValueError: the sum of the weights is known, and not 1.
+          ValueError: the sum of the weights is known, and neither 1 nor, without a valid sample, 0.
         """
-        batch = tf.nest.map_structure(lambda part: tf.constant(part) if isinstance(part, np.ndarray) else part, self)
-        if tf.executing_eagerly() and not abs((total := float(tf.reduce_sum(batch.weights))) - 1.0) < 1e-3:
+
+        def tensor(part: Any, dtype: Any = None) -> Any:
+            return tf.constant(part, dtype) if isinstance(part, np.ndarray) else part
+
+        advantages, weights = (tensor(part, tf.float32) for part in (self.advantages, self.weights))
+        batch = tf.nest.map_structure(tensor, self._replace(advantages=advantages, weights=weights))
+        total = float(tf.reduce_sum(batch.weights)) if tf.executing_eagerly() else 1.0
+        if total != 0.0 and not abs(total - 1.0) < 1e-3:
             raise ValueError(f"weights: their sum must be 1, such as 1/n for each of n samples, and is {total:g}")
         return batch
 

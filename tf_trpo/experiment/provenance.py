@@ -54,7 +54,11 @@ def earlier_parts(config: dict[str, Any], made_with: Mapping[str, Any], steps: i
     """
     before = {name: value for name, value in config.items() if name not in ("settings", "earlier")}
     old, new = ({**record["versions"], **record, "versions": None} for record in (before, made_with))
-    changed = [f"{name} {old.get(name)!r:.100}, now {new[name]!r}" for name in new if old.get(name) != new[name]]
+    changed = [
+        f"{name} {old.get(name)!r:.100}, now {new.get(name)!r}"
+        for name in {**old, **new}
+        if old.get(name) != new.get(name)
+    ]
     if not (changed and steps):
         return list(config["earlier"])
     _logger.warning("the first %d steps of this run were made with %s", steps, "; ".join(changed))

@@ -164,7 +164,7 @@ class Run:
         epochs = () if start.clone_epochs is None else (start.clone_epochs,)
         losses = self.agent.clone(start.demonstrations, *epochs, seed=run.seed, verbose=0).history
         if not run.quiet:
-            least = min(losses.get("val_loss", losses["loss"]))
+            least = np.nanmin(losses["val_loss" if "val_loss" in losses else "loss"])
             kind = "on episodes held out" if "val_loss" in losses else "on its one episode"
             print(f"cloned {start.demonstrations}: {least:.3f} nats an action {kind}", file=sys.stderr, flush=True)
 

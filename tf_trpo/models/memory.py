@@ -140,7 +140,7 @@ class Memory(keras.layers.Layer):
         states = self.initial(_ROWS)
         try:
             outputs, after = self.step(features, states)
-        except (TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(
                 f"the cell of a memory fails, or does not return outputs and new states: {error}"
             ) from error
@@ -235,7 +235,7 @@ class Memory(keras.layers.Layer):
 
 
 def _first_states(cell: keras.layers.Layer, count: int | tf.Tensor) -> Any:
-    """Make a cell's states for the start of episodes, in its own structure; zeros by default, as keras.layers.RNN."""
+    """Make a list of a cell's states for the start of episodes, zeros by default, as keras.layers.RNN does."""
     if hasattr(cell, "get_initial_state"):
         states = cell.get_initial_state(batch_size=count)
         return list(states) if tf.nest.is_nested(states) else [states]

@@ -143,7 +143,7 @@ class PolicyOptimizer(abc.ABC):
           The `Outcome`.
 
         Raises:
-          ValueError: the sum of the batch's weights is known, and not 1.
+          ValueError: the sum of the batch's weights is known, and neither 1 nor 0.
         """
         batch = batch.checked()
 

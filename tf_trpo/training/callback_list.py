@@ -68,7 +68,7 @@ def callback_list(
     """Make the Keras `CallbackList` of a fit, with a history, and a progress display unless `verbose` is 0."""
     goal, epochs = trainer.goal(total_steps)
     return keras.callbacks.CallbackList(
-        # The history is last, so that no callback gets its NaNs.
+        # The history is last, so that it has what other callbacks add.
         [*map(if_figure_exists, callbacks), *([Progress()] if verbose else []), EvenHistory()],
         model=agent,
         verbose=verbose,

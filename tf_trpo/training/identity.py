@@ -43,7 +43,6 @@ def run_identity(agent: CompiledAgent, environment: Any, opening: Mapping[str, A
     serialized = keras.saving.serialize_keras_object
     parts = {
         "environment": environment if isinstance(environment, str) else None,
-        "env_kwargs": dict(opening["env_kwargs"] or {}),
         "wrappers": list(map(wrapper_name, opening["wrappers"])),
         "action_masks": opening["action_masks"],
         **settings,
@@ -64,13 +63,15 @@ def run_identity(agent: CompiledAgent, environment: Any, opening: Mapping[str, A
         # JSON has no infinite numbers, such as the bounds of unbounded actions.
         parse_constant=str,
     )
-    return identity
+    # An argument of an environment may have any name.
+    made_with = json.dumps(dict(opening["env_kwargs"] or {}), default=_described)
+    return {**identity, "env_kwargs": json.loads(made_with, parse_constant=str)}
 
 
 def _described(value: Any) -> Any:
     """Describe a value that JSON lacks, such as an argument of an environment, equally in every process."""
     if isinstance(value, set | frozenset):
-        return sorted(map(repr, value))
+        return sorted(str(_described(each)) for each in value)
     return value_of_numpy(value, wrapper_name(value) if callable(value) else without_addresses(repr(value)))
 
 

@@ -229,7 +229,7 @@ class Trainer:
             _logger.warning(message)
 
     def _can_save_after(self, error: Exception) -> bool:
-        """Return whether the state after an error is that of whole iterations, with episodes that can be continued."""
+        """Return whether the state after an error is that of whole iterations."""
         if isinstance(error, WorkersLostError):
             # In the middle of an iteration, an earlier checkpoint can be resumed exactly.
             return not (self._updating or self._collector.has_restarted)

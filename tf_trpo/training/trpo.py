@@ -155,7 +155,7 @@ class TRPO(Imitator):
         callbacks, an iteration is an epoch.
 
         Another call continues with the agent as it is, and the number of its iterations chooses new episodes. Schedules
-        begin again.
+        begin again. (Keras' BackupAndRestore restores the agent after the episodes have begun: use `resume_from`.)
 
         The row after an episode's end is a reset, not a step: CartPole takes 493 steps in its first 512 rows, and 1,024
         steps need a third iteration. If no episode has ended, the logger "tf_trpo" warns.

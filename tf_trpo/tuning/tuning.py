@@ -111,7 +111,7 @@ class Tuning:
 
         Args:
           folder: folder of the search. It must not exist, or must hold a search whose settings are equal except for
-            trials, check_seeds and jobs.
+            trials, check_seeds, jobs, and settings that change no result but for rounding; docs/tuning.md lists them.
 
         Returns:
           The result of the search.
