@@ -141,8 +141,8 @@ def add_final_evaluation(log_dir: str | os.PathLike[str], steps: int, mean: floa
 
 def _scalars(figures: Mapping[str, Any]) -> list[summary_pb2.Summary]:
     """Return the figures that are numbers; a callback may have added others."""
-    reals = {name: value for name, value in figures.items() if isinstance(value, numbers.Real)}
-    return [scalar_pb(name, value) for name, value in reals.items() if not math.isnan(value)]
+    reals = (item for item in figures.items() if isinstance(item[1], numbers.Real) and not math.isnan(item[1]))
+    return [scalar_pb(name, value) for name, value in reals]
 
 
 def _compiled_with(agent: keras.Model) -> Settings:

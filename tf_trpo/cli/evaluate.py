@@ -11,7 +11,7 @@ from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import RunFolder
 from tf_trpo.experiment.environment_id import check_imports
-from tf_trpo.experiment.evaluating import for_evaluation
+from tf_trpo.experiment.evaluating import evaluation_arguments, for_evaluation
 from tf_trpo.experiment.settings import EPISODES, SEEDS
 from tf_trpo.ranges import require_allowed
 
@@ -52,8 +52,7 @@ def main(argv: Sequence[str]) -> None:
 
     agent = tf_trpo.load(folder.agent)
     import_costs(making.costs)
-    how = {"stochastic": options.stochastic, "seed": options.seed, "info_keys": making.info_keys, **making.arguments()}
-    how["max_episode_steps"] = experiment.run.max_episode_steps
+    how = {**evaluation_arguments(experiment), "stochastic": options.stochastic, "seed": options.seed}
     result = agent.evaluate(experiment.env, options.episodes, **how)
     if options.json:
         print(json.dumps(result))

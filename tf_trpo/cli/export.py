@@ -13,7 +13,7 @@ from tf_trpo.cli.play import PlayOptions, play
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.environment_id import check_imports
-from tf_trpo.experiment.evaluating import for_evaluation
+from tf_trpo.experiment.evaluating import evaluation_arguments, for_evaluation
 from tf_trpo.experiment.model_card import FILM, write_model_card
 from tf_trpo.ranges import require
 
@@ -70,8 +70,7 @@ def main(argv: Sequence[str]) -> None:
     # What may fail comes first: a running server loads a new version at once.
     if options.card:
         import_costs(experiment.environment.costs)
-        run = experiment.run
-        how = {"stochastic": True, "seed": run.seed, "max_episode_steps": run.max_episode_steps, **making}
+        how = {**evaluation_arguments(experiment), "stochastic": True, "info_keys": ()}
         sampled = agent.evaluate(experiment.env, SAMPLED_EPISODES, **how)
     version = agent.export(
         options.output,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tf_trpo.experiment.conversion import changed, leaves
 from tf_trpo.experiment.experiment import Experiment
 from tf_trpo.experiment.run_folder import RunFolder
@@ -24,3 +26,10 @@ def for_evaluation(folder: RunFolder) -> Experiment:
         raise ValueError(f"{folder.config} names no environment: it has no env")
     found = {name: settings[name] for name in _READ if name in settings}
     return changed(Experiment(), found, dict.fromkeys(found, f"{folder.config}: "))
+
+
+def evaluation_arguments(experiment: Experiment) -> dict[str, Any]:
+    """Return the arguments of `TRPO.evaluate` that an experiment's settings give, without the number of episodes."""
+    making, run = experiment.environment, experiment.run
+    how = {"seed": run.seed, "max_episode_steps": run.max_episode_steps, "info_keys": making.info_keys}
+    return {**how, **making.arguments()}

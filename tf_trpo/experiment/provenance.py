@@ -30,8 +30,10 @@ def provenance(experiment: Experiment) -> dict[str, Any]:
       versions of Python and of packages, also of those that the modules of the environment, the wrappers and the costs
       belong to; platform, processor, gpus, threads, which is the number of TensorFlow's threads; and commit.
     """
-    own = metadata.packages_distributions()
-    used = {name for module in _modules(experiment) for name in own.get(module.partition(".")[0], ())}
+    packages = {module.partition(".")[0] for module in _modules(experiment)} - {*_PACKAGES}
+    # To search everything that is installed takes a third of a second, which most runs need not wait for.
+    own = metadata.packages_distributions() if packages else {}
+    used = {name for package in packages for name in own.get(package, ())}
     optional = installed_versions(sorted({*_IF_INSTALLED, *used} - {*_PACKAGES}))
     gpus = tf.config.list_physical_devices("GPU")
     return {

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from tf_trpo.callbacks import Checkpoint, EpisodeVideo, Evaluate, HistoryCSV, StopOnSignal, TensorBoard
 from tf_trpo.callbacks.tensorboard import add_final_evaluation
 from tf_trpo.environments import EnvironmentFailedError
+from tf_trpo.experiment.evaluating import evaluation_arguments
 from tf_trpo.experiment.provenance import earlier_parts, provenance
 from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.experiment.settings import IMMATERIAL, hyperparameters
@@ -218,15 +219,10 @@ class Run:
                 *(run.eval_episodes * run.max_episode_steps, run.eval_episodes, run.max_episode_steps),
             )
         try:
-            return self.agent.evaluate(env, run.eval_episodes, **self._evaluating())
+            return self.agent.evaluate(env, run.eval_episodes, **evaluation_arguments(self.experiment))
         except EnvironmentFailedError as error:
             message = f"the agent is trained and saved, but {env} failed in its evaluation: {error}"
             raise EnvironmentFailedError(message) from error
-
-    def _evaluating(self) -> dict[str, Any]:
-        environment, run = self.experiment.environment, self.experiment.run
-        how = {"seed": run.seed, "max_episode_steps": run.max_episode_steps, "info_keys": environment.info_keys}
-        return {**how, **environment.arguments()}
 
     def _callbacks(self, given: Sequence[keras.callbacks.Callback], *, resume: bool) -> list[keras.callbacks.Callback]:
         """Return the run's callbacks, with the given ones before those that write logs and checkpoints."""
@@ -234,7 +230,7 @@ class Run:
         # The folder is made by the first callback: before it, fit has checked environment, settings and checkpoint.
         callbacks = [keras.callbacks.LambdaCallback(on_train_begin=lambda _: self._begin())]
         if run.eval_every:
-            evaluating = {"episodes": run.eval_episodes, **self._evaluating()}
+            evaluating = {"episodes": run.eval_episodes, **evaluation_arguments(self.experiment)}
             callbacks.append(Evaluate(self.experiment.env, run.eval_every, **evaluating))
         board = TensorBoard(
             folder.tensorboard,

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models.cells import check_cell
-from tf_trpo.models.structure import layers_of, regularized
+from tf_trpo.models.structure import check_unregularized, layers_of
 from tf_trpo.numerics import Recurrence, merged
 
 States: TypeAlias = "tuple[Any, ...]"
@@ -85,8 +85,7 @@ class Memory(keras.layers.Layer):
         found = {layer.compute_dtype for layer in layers_of(self.cell)} | {each.dtype for each in self._variables}
         for other in found - {self.compute_dtype}:
             raise ValueError(f"the cell of a memory must compute in {self.compute_dtype}, not in {other}")
-        for name, kind in regularized(self.cell).items():
-            raise ValueError(f"the cell of a memory must have no {kind}, which training would ignore: {name} has one")
+        check_unregularized("the cell of a memory", self.cell)
 
     def _tried(self) -> int:
         """Check the cell in two steps of a few rows, and return the number of its outputs."""

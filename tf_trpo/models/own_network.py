@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models.networks import feature_shape
-from tf_trpo.models.structure import layers_of, regularized
+from tf_trpo.models.structure import check_unregularized, layers_of
 from tf_trpo.spaces import Spec, map_parts, parts, without_masks
 
 _ROWS = 8
@@ -39,8 +39,7 @@ def check_network(name: str, network: keras.Model, spec: Spec, *, normalize: boo
     if not isinstance(network, keras.Model):
         raise TypeError(f"{name} must be a keras.Model, got {network!r}: keras.Sequential([...]) makes one of layers")
     feature_shape(network, spec)
-    for where, kind in regularized(network).items():
-        raise ValueError(f"{name} must have no {kind}, which training would ignore: {where} has one")
+    check_unregularized(name, network)
     for weight in network.trainable_variables:
         if weight.dtype != "float32":
             raise ValueError(f"{name} must learn in float32, and {weight.path} is {weight.dtype}")

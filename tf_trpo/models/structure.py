@@ -26,11 +26,13 @@ def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
     return list(model._flatten_layers())
 
 
-def regularized(model: keras.Model) -> dict[str, str]:
-    """Return the class of each regularizer and constraint in a model, by the name of its weight or layer."""
+def check_unregularized(name: str, model: keras.Model) -> None:
+    """Raise ValueError, with the model's name, if a weight or layer of a model has a regularizer or a constraint."""
     found = {weight.path: weight.regularizer or weight.constraint for weight in model.weights}
     found |= {layer.name: layer.activity_regularizer for layer in layers_of(model)}
-    return {name: type(each).__name__ for name, each in found.items() if each is not None}
+    for where, each in found.items():
+        if each is not None:
+            raise ValueError(f"{name} must have no {type(each).__name__}, which training would ignore: {where} has one")
 
 
 def describe_layers(model: keras.Model) -> dict[str, Any]:

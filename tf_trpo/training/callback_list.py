@@ -58,6 +58,12 @@ def list_of(callbacks: Callbacks) -> list[keras.callbacks.Callback]:
     return found
 
 
+def with_history(callbacks: Sequence[keras.callbacks.Callback]) -> list[Any]:
+    """Add an `EvenHistory`, and skip a `ModelCheckpoint` of the best model where its figure is missing."""
+    # The history is last, so that it has what other callbacks add.
+    return [*map(if_figure_exists, callbacks), EvenHistory()]
+
+
 def callback_list(
     agent: keras.Model,
     trainer: Trainer,
@@ -68,8 +74,7 @@ def callback_list(
     """Make the Keras `CallbackList` of a fit, with a history, and a progress display unless `verbose` is 0."""
     goal, epochs = trainer.goal(total_steps)
     return keras.callbacks.CallbackList(
-        # The history is last, so that it has what other callbacks add.
-        [*map(if_figure_exists, callbacks), *([Progress()] if verbose else []), EvenHistory()],
+        with_history([*callbacks, *([Progress()] if verbose else [])]),
         model=agent,
         verbose=verbose,
         epochs=epochs,

@@ -15,7 +15,7 @@ from tf_trpo.numerics import chunk_size_for, map_over_chunks, merged, random_ord
 from tf_trpo.optimizers import Shown
 from tf_trpo.ranges import check_types, check_whole_numbers, require
 from tf_trpo.rollouts import Rollout
-from tf_trpo.training.callback_list import Callbacks, EvenHistory, list_of, released
+from tf_trpo.training.callback_list import Callbacks, list_of, released, with_history
 from tf_trpo.training.compiled_agent import CompiledAgent
 from tf_trpo.training.identity import check_compiled, check_unchanged
 from tf_trpo.training.minibatches import fit_in_minibatches
@@ -102,7 +102,7 @@ class Imitator(CompiledAgent):
         try:
             cloning = _Cloning(self, rollout, minibatch_size, learning_rate, held_out, np.random.default_rng(seed))
             listed = keras.callbacks.CallbackList(
-                [*given, EvenHistory()],
+                with_history(given),
                 add_progbar=verbose > 0,
                 model=self,
                 verbose=verbose,

@@ -111,11 +111,16 @@ class Preparation:
             advantages.append(estimated)
             first = encoder.initial_states(rollout.rewards.shape[1])
             carries.append(Carry(returns, finite_or_first(last, first)))
-        batch = self._batch(rollout, seen, advantages, weights, totals)
+        if isinstance(rollout.branches, Branches):
+            batch = self._branch_batch(rollout, rollout.branches, totals)
+        else:
+            batch = self._batch(rollout, seen, advantages, weights, totals)
         return Prepared(batch, tuple(samples), policy_statistics), carries[0]._replace(costs=tuple(carries[1:]))
 
     def estimate_again(self, rollout: Rollout, prepared: Prepared, carry: Carry, totals: Any = ()) -> Prepared:
         """Return the samples with advantages by the value functions' present weights; carry is as for `prepare`."""
+        if isinstance(rollout.branches, Branches):
+            return prepared._replace(batch=self._branch_batch(rollout, rollout.branches, totals))
         steps, (settings, _) = as_floats(rollout), self._numbers.read()
         advantages = []
         for critic, samples, before in zip(self._critics, prepared.values, (carry, *carry.costs), strict=True):
@@ -147,12 +152,7 @@ class Preparation:
     def _batch(
         self, rollout: Rollout, observations: Any, advantages: Sequence[tf.Tensor], weights: tf.Tensor, totals: Any
     ) -> Batch:
-        """Make the policy's samples, given advantages [T, B] of the rewards and of each cost, and weights [N].
-
-        With branches, these are their first actions, which have advantages of their own.
-        """
-        if isinstance(rollout.branches, Branches):
-            return self._branch_batch(rollout, rollout.branches, totals)
+        """Make the policy's samples, given advantages [T, B] of the rewards and of each cost, and weights [N]."""
         arranged = self.arrangement(*rollout.rewards.shape)
         return self._batch_of(observations, rollout.actions, advantages, weights, totals, arranged)
 
