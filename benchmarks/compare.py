@@ -17,6 +17,7 @@ from benchmarks.peers import shared_wrappers
 from benchmarks.report import print_tables
 from benchmarks.runs import Entry, read_suite
 from benchmarks.scores import (
+    Scores,
     by_task,
     interquartile_mean_over_tasks,
     performance_profile,
@@ -125,15 +126,18 @@ def _overall(runs: _Runs, ranges: _Ranges) -> list[Row]:
             {
                 "peer": peer,
                 "tasks": str(len(theirs)),
-                f"{name}, IQM [95%]": _text(interquartile_mean_over_tasks(ours)),
-                "peer, IQM [95%]": _text(interquartile_mean_over_tasks(scores)),
-                "probability of improvement [95%]": _text(probability_of_improvement(ours, scores)),
+                f"{name}, IQM [95%]": _text(interquartile_mean_over_tasks(ours), ours),
+                "peer, IQM [95%]": _text(interquartile_mean_over_tasks(scores), scores),
+                "probability of improvement [95%]": _text(probability_of_improvement(ours, scores), [*ours, *scores]),
             }
         )
     return rows
 
 
-def _text(interval: Interval) -> str:
+def _text(interval: Interval, tasks: Scores) -> str:
+    """Format an estimate, with its interval if each task has several seeds: one seed does not show how they differ."""
+    if min(map(len, tasks)) == 1:
+        return f"{interval.estimate:.3f}"
     return f"{interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
