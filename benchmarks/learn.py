@@ -16,6 +16,7 @@ from benchmarks.documents import RESULTS, summary
 from benchmarks.report import print_tables
 from benchmarks.runs import MODES, Run, locked, read_suite, suite_name, suite_run
 from benchmarks.tables import update_table
+from tf_trpo.experiment.evaluating import evaluation_arguments
 from tf_trpo.files import write_whole
 
 RUNS = Path("runs/learn")
@@ -113,11 +114,9 @@ def _train(run: Run, episodes: int) -> None:
     experiment.train(run.path)
     agent = tf_trpo.load(run.path / "agent.keras")
     # Other episodes than those of evaluations during training, whose seed is the run's.
-    seed = run.seed + 1_000_000
-    making = experiment.environment.arguments()
+    how = {**evaluation_arguments(experiment), "seed": run.seed + 1_000_000}
     evaluations = {
-        mode: agent.evaluate(run.entry.env, episodes, stochastic=mode == "stochastic", seed=seed, **making)
-        for mode in MODES
+        mode: agent.evaluate(run.entry.env, episodes, stochastic=mode == "stochastic", **how) for mode in MODES
     }
     write_whole(run.finished, json.dumps(evaluations) + "\n")
 

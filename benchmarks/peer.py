@@ -47,7 +47,7 @@ class Peer:
         return last_line(self._said.read())
 
 
-def run_training(python: Path, job: Mapping[str, Any]) -> dict[str, float]:
+def run_training(python: Path, job: Mapping[str, Any]) -> dict[str, Any]:
     """Run a job of sb3_learn.py by a Python that has sb3-contrib, and return the answer.
 
     Raises:
@@ -56,7 +56,7 @@ def run_training(python: Path, job: Mapping[str, Any]) -> dict[str, float]:
     command = [str(python), str(_LEARN), json.dumps(job)]
     try:
         ended = subprocess.run(command, capture_output=True, check=True, text=True, env=peer_environment())
-        answer: dict[str, float] = json.loads(last_line(ended.stdout))
+        answer: dict[str, Any] = json.loads(last_line(ended.stdout))
     except subprocess.CalledProcessError as error:
         raise RuntimeError(last_line(error.stderr)) from error
     except (OSError, ValueError) as error:

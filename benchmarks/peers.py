@@ -7,11 +7,11 @@ import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from benchmarks.documents import RESULTS
 from benchmarks.peer import run_training
-from benchmarks.runs import Entry, locked, read_suite, suite_name
+from benchmarks.runs import Entry, by_environment, locked, read_suite, suite_name
 from benchmarks.tables import RunResult, read_table, update_table
 
 Algorithm = Literal["TRPO", "PPO", "RecurrentPPO"]
@@ -30,7 +30,8 @@ _PUBLIC = ("gymnasium.wrappers:", "minigrid.wrappers:")
 class Peers:
     """Train sb3-contrib's TRPO and Stable-Baselines3's PPO for the steps of each environment of a suite.
 
-    They use their own default settings and VecNormalize. Runs that are in the table are not trained again.
+    They use their own default settings and VecNormalize. Runs that are in the table are not trained again. If a suite
+    has several entries of an environment, its first one gives the task and the steps.
     """
 
     python: Path
@@ -56,7 +57,8 @@ class Peers:
         """Train what is missing, and write the row of each run as soon as it ends.
 
         Raises:
-          ValueError: an entry changes the environment in a way that the peers do not have.
+          ValueError: an entry changes the environment in a way that the peers do not have, or a run in the table had
+            other steps or episodes.
           RuntimeError: a run failed; the other runs are trained nevertheless.
         """
         path = self.results_dir / suite_name(self.suite) / "peers.csv"
@@ -64,9 +66,15 @@ class Peers:
             self._train_into(path)
 
     def _train_into(self, path: Path) -> None:
-        rows = read_table(path, RunResult) if path.exists() else []
-        known = {(row.env, row.name, row.seed, row.steps) for row in rows}
-        missing = [job for job in self._jobs() if (job.env, job.name, job.seed, job.steps) not in known]
+        rows = {row[:3]: row for row in read_table(path, RunResult)} if path.exists() else {}
+        missing = []
+        for job in self._jobs():
+            row = rows.get((job.env, job.name, job.seed))
+            if row is None:
+                missing.append(job)
+            elif (row.steps, row.episodes) != (job.steps, self.episodes):
+                had = f"{row.steps} steps and evaluations of {row.episodes} episodes"
+                raise ValueError(f"{path}: {job.env}, {job.name}, seed {job.seed} had {had}: remove its row")
         failures = []
         pool = concurrent.futures.ThreadPoolExecutor(self.jobs)
         try:
@@ -85,59 +93,52 @@ class Peers:
             raise RuntimeError("\n".join(failures))
 
     def _jobs(self) -> Iterator[_Job]:
-        # If an environment has several entries, which differ in our settings, the first one gives the steps.
-        entries = {entry.env: entry for entry in reversed(list(read_suite(self.suite, self.only)))}
-        for entry in reversed(entries.values()):
-            # Refused before anything is trained.
-            shared_wrappers(entry)
+        for entry in by_environment(read_suite(self.suite, self.only)).values():
+            making, steps = shared_making(entry), entry.experiment(0).run.total_steps
             for seed in entry.seeds(self.first_seed, self.seeds):
                 for algorithm in self.algorithms:
-                    yield _Job(entry, algorithm, seed)
+                    yield _Job(entry.env, making, steps, algorithm, seed)
 
     def _train(self, job: _Job) -> RunResult:
         described = {
             "algorithm": job.algorithm,
             "env": job.env,
-            "env_kwargs": job.entry.settings.get("env_kwargs") or {},
-            "wrappers": shared_wrappers(job.entry),
+            **job.making,
             "seed": job.seed,
             "steps": job.steps,
             "episodes": self.episodes,
         }
         answer = run_training(self.python, described)
-        return RunResult(job.env, job.name, job.seed, job.steps, **answer, episodes=self.episodes, commit="")
+        versions = answer.pop("versions")
+        return RunResult(job.env, job.name, job.seed, job.steps, **answer, episodes=self.episodes, commit=versions)
 
 
-def shared_wrappers(entry: Entry) -> list[str]:
-    """Return the names of an entry's wrappers, without `WithoutText`, instead of which peers drop text themselves.
+def shared_making(entry: Entry) -> dict[str, Any]:
+    """Return the arguments of an entry's environment, env_kwargs, and the names of its wrappers, wrappers.
+
+    `WithoutText` is left out, since peers drop text themselves.
 
     Raises:
       ValueError: the entry changes the environment in a way that other programs would not have.
     """
-    wrappers = [name for name in entry.settings.get("wrapper", ()) if name != _WITHOUT_TEXT]
+    making = entry.experiment(0).environment
+    wrappers = [name for name in making.wrapper if name != _WITHOUT_TEXT]
     found = [name for name in wrappers if not name.startswith(_PUBLIC)]
-    if entry.settings.get("action_masks", "auto") == "info":
+    if making.action_masks == "info":
         found.append("masks of actions")
     if found:
         raise ValueError(f"{entry.env}/{entry.name} has {', '.join(found)}, which other programs would not have")
-    return wrappers
+    return {"env_kwargs": dict(making.env_kwargs or {}), "wrappers": wrappers}
 
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    entry: Entry
+    env: str
+    making: dict[str, Any]
+    steps: int
     algorithm: Algorithm
     seed: int
 
     @property
-    def env(self) -> str:
-        return self.entry.env
-
-    @property
     def name(self) -> str:
         return NAMES[self.algorithm]
-
-    @property
-    def steps(self) -> int:
-        steps: int = self.entry.settings["total_steps"]
-        return steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +45,16 @@ class Entry(NamedTuple):
         first = self.first_seed if first is None else first
         return range(first, first + (self.seed_count if count is None else count))
 
+    def experiment(self, seed: int) -> Experiment:
+        """Return the experiment with a seed; raise ValueError as `Experiment.from_presets`."""
+        # One thread, so that the result does not depend on the load of the machine.
+        own = {"env": self.env, "seed": seed, "threads": 1, "quiet": True}
+        settings = {**self.settings, **own}
+        preset = settings.pop("preset", None)
+        if preset == "none":
+            return Experiment().replace(**settings)
+        return Experiment.from_presets([] if preset is None else [preset], settings)
+
 
 class Run(NamedTuple):
     """A training run of a suite.
@@ -61,13 +71,7 @@ class Run(NamedTuple):
 
     @property
     def experiment(self) -> Experiment:
-        # One thread, so that the result does not depend on the load of the machine.
-        own = {"env": self.entry.env, "seed": self.seed, "threads": 1, "quiet": True}
-        settings = {**self.entry.settings, **own}
-        preset = settings.pop("preset", None)
-        if preset == "none":
-            return Experiment().replace(**settings)
-        return Experiment.from_presets([] if preset is None else [preset], settings)
+        return self.entry.experiment(self.seed)
 
     @property
     def finished(self) -> Path:
@@ -162,6 +166,14 @@ def read_suite(suite: str, only: Sequence[str] = ()) -> list[Entry]:
     if not entries:
         raise ValueError(f"suite {suite} has no entry {' or '.join(only)}")
     return entries
+
+
+def by_environment(entries: Iterable[Entry]) -> dict[str, Entry]:
+    """Return the first entry of each environment. Its task and steps are those of programs that know no entries."""
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        first.setdefault(entry.env, entry)
+    return first
 
 
 def _entry(env: str, name: str, settings: dict[str, Any]) -> Entry:

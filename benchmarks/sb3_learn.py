@@ -1,7 +1,7 @@
 """Train and evaluate a peer: a program for a Python that has sb3-contrib, run by `peer.run_training`.
 
 The argument is a job as a JSON object. The answer is one JSON line with the mean and standard deviation of returns in
-both modes of evaluation, and the seconds of training. With 0 episodes, nothing is evaluated. A job without
+both modes of evaluation, the seconds of training, and the versions of packages. With 0 episodes, nothing is evaluated. A job without
 `num_envs` and `arguments` has one environment and the algorithm's defaults. The program does not import tf_trpo.
 """
 
@@ -14,6 +14,8 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import sb3_contrib
+import stable_baselines3
 import torch
 from gymnasium import spaces, wrappers
 from sb3_contrib import TRPO, RecurrentPPO
@@ -53,7 +55,11 @@ def main(job: dict[str, Any]) -> None:
     model = ALGORITHMS[job["algorithm"]](f"{network}Policy", normalized, seed=seed, device="cpu", **arguments)
     start = time.perf_counter()
     model.learn(job["steps"])
-    result = {"seconds": time.perf_counter() - start}
+    versions = {"sb3-contrib": sb3_contrib, "stable-baselines3": stable_baselines3, "torch": torch}
+    result = {
+        "seconds": time.perf_counter() - start,
+        "versions": " ".join(f"{name} {module.__version__}" for name, module in versions.items()),
+    }
     for mode in ("deterministic", "stochastic") if job["episodes"] else ():
         evaluated = VecNormalize(DummyVecEnv([make]), norm_obs=normalized.norm_obs, norm_reward=False, training=False)
         if normalized.norm_obs:
