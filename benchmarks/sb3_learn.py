@@ -1,8 +1,9 @@
 """Train and evaluate a peer: a program for a Python that has sb3-contrib, run by `peer.run_training`.
 
 The argument is a job as a JSON object. The answer is one JSON line with the mean and standard deviation of returns in
-both modes of evaluation, the seconds of training, and the versions of packages. With 0 episodes, nothing is evaluated. A job without
-`num_envs` and `arguments` has one environment and the algorithm's defaults. The program does not import tf_trpo.
+both modes of evaluation, the seconds of training, and the versions of packages. With 0 episodes, nothing is evaluated.
+A job without `num_envs` and `arguments` has one environment and the algorithm's defaults. The program does not import
+tf_trpo.
 """
 
 import json

@@ -66,7 +66,8 @@ class Tuning:
 
     A trial trains with some settings, and its value is the mean return of the final evaluation. The first trial has the
     experiment's own settings. A trial is stopped early if it is worse than the median, at the same evaluation, of the
-    trials that were trained to the end. At the end, the best settings and the experiment's own ones are trained on seeds that the search did not use.
+    trials that were trained to the end. At the end, the best settings and the experiment's own ones are trained on
+    seeds that the search did not use.
 
     Raises:
       ValueError: a setting is outside its range, or a setting of the search space cannot be searched.
