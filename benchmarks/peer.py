@@ -14,12 +14,12 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from benchmarks.workloads import Job
 
-_PROGRAM = Path(__file__).with_name("sb3_program.py")
+_SPEED = Path(__file__).with_name("sb3_speed.py")
 _LEARN = Path(__file__).with_name("sb3_learn.py")
 
 
-class Peer:
-    """A process that runs one job at a time."""
+class TimedPeer:
+    """A process that runs one job at a time, and measures it."""
 
     def __init__(self, process: subprocess.Popen[str], said: IO[str]) -> None:
         self._said = said
@@ -72,11 +72,11 @@ def last_line(said: str) -> str:
 
 def peer_environment() -> dict[str, str]:
     """Return the environment variables of a peer's process, in which it can import this repository's environments."""
-    return {**os.environ, "PYTHONPATH": str(_PROGRAM.parents[1])}
+    return {**os.environ, "PYTHONPATH": str(_SPEED.parents[1])}
 
 
 @contextlib.contextmanager
-def start_peer(python: Path) -> Iterator[Peer]:
+def start_peer(python: Path) -> Iterator[TimedPeer]:
     """Start the peer's program, which ends with the context.
 
     Args:
@@ -86,10 +86,10 @@ def start_peer(python: Path) -> Iterator[Peer]:
     with tempfile.TemporaryFile("w+") as said:
         pipe = subprocess.PIPE
         process = subprocess.Popen(
-            [str(python), str(_PROGRAM)], stdin=pipe, stdout=pipe, stderr=said, text=True, env=peer_environment()
+            [str(python), str(_SPEED)], stdin=pipe, stdout=pipe, stderr=said, text=True, env=peer_environment()
         )
         try:
-            yield Peer(process, said)
+            yield TimedPeer(process, said)
         finally:
             process.kill()
             # Input that the program has not read is lost.

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
-import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.documents import RESULTS
 from benchmarks.peer import run_training
-from benchmarks.runs import Entry, by_environment, locked, read_suite, suite_name
+from benchmarks.runs import Entry, by_environment, in_pool, locked, read_suite, suite_name
 from benchmarks.tables import RunResult, read_table, update_table
 
 Algorithm = Literal["TRPO", "PPO", "RecurrentPPO"]
@@ -74,21 +73,13 @@ class Peers:
                 missing.append(job)
             elif (row.steps, row.episodes) != (job.steps, self.episodes):
                 had = f"{row.steps} steps and evaluations of {row.episodes} episodes"
-                raise ValueError(f"{path}: {job.env}, {job.name}, seed {job.seed} had {had}: remove its row")
+                raise ValueError(f"{path}: {job} had {had}: remove its row")
         failures = []
-        pool = concurrent.futures.ThreadPoolExecutor(self.jobs)
-        try:
-            trained = {pool.submit(self._train, job): job for job in missing}
-            for number, future in enumerate(concurrent.futures.as_completed(trained), 1):
-                job = trained[future]
-                print(f"{number} of {len(missing)}: {job.env}, {job.name}, seed {job.seed}", file=sys.stderr)
-                try:
-                    update_table(path, [future.result()])
-                except RuntimeError as error:
-                    failures.append(f"{job.env}, {job.name}, seed {job.seed} failed: {error}")
-        finally:
-            # The running programs get Ctrl-C themselves; no other run may begin.
-            pool.shutdown(cancel_futures=True)
+        for job, found in in_pool(ThreadPoolExecutor(self.jobs), self._train, missing):
+            if isinstance(found, Exception):
+                failures.append(f"{job} failed: {found}")
+            else:
+                update_table(path, [found])
         if failures:
             raise RuntimeError("\n".join(failures))
 
@@ -142,3 +133,6 @@ class _Job:
     @property
     def name(self) -> str:
         return NAMES[self.algorithm]
+
+    def __str__(self) -> str:
+        return f"{self.env}, {self.name}, seed {self.seed}"

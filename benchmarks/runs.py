@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, as_completed
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import yaml
@@ -21,6 +23,8 @@ SUITES = Path(__file__).with_name("suites")
 CURVE_POINTS = 40
 """Number of windows of a learning curve; the shortest runs have at least as many updates."""
 _SEED_COUNT = 5
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 class Entry(NamedTuple):
@@ -68,6 +72,9 @@ class Run(NamedTuple):
     entry: Entry
     seed: int
     path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     @property
     def experiment(self) -> Experiment:
@@ -181,6 +188,23 @@ def _entry(env: str, name: str, settings: dict[str, Any]) -> Entry:
     if "/" in name or ".." in (name, *env.split("/")) or env.startswith("/"):
         raise ValueError(f"{env}/{name} would lie outside of the folder of runs")
     return Entry(env, name, settings, settings.pop("seed", 0), settings.pop("seeds", _SEED_COUNT))
+
+
+def in_pool(
+    pool: Executor, work: Callable[[Job], Result], jobs: Sequence[Job]
+) -> Generator[tuple[Job, Result | Exception]]:
+    """Do jobs in a pool, which is shut down at the end; yield each job when it ends, with its result or its error."""
+    try:
+        running = {pool.submit(work, job): job for job in jobs}
+        for number, future in enumerate(as_completed(running), 1):
+            print(f"{number} of {len(jobs)}: {running[future]}", file=sys.stderr, flush=True)
+            error = future.exception()
+            if error is not None and not isinstance(error, Exception):
+                raise error
+            yield running[future], error or future.result()
+    finally:
+        # The running processes get Ctrl-C themselves; no other job may begin.
+        pool.shutdown(cancel_futures=True)
 
 
 @contextlib.contextmanager
