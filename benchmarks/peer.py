@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 _SPEED = Path(__file__).with_name("sb3_speed.py")
 _LEARN = Path(__file__).with_name("sb3_learn.py")
 
+_ZOO = {
+    "n_steps": 1024,
+    "batch_size": 128,
+    "cg_max_steps": 25,
+    "n_critic_updates": 20,
+    "learning_rate": 1e-3,
+    "sub_sampling_factor": 1,
+}
+_ZOO_DIFFERENCES = {"HalfCheetah-v5": {"target_kl": 0.04}, "Swimmer-v5": {"gamma": 0.9999}}
+
 
 class TimedPeer:
     """A process that runs one job at a time, and measures it."""
@@ -62,6 +72,11 @@ def run_training(python: Path, job: Mapping[str, Any]) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise RuntimeError(f"the program gave no answer ({error})") from error
     return answer
+
+
+def zoo_settings(env: str) -> dict[str, Any]:
+    """Return the part of a job with RL Zoo's settings of sb3-contrib's TRPO for MuJoCo; the others are defaults."""
+    return {"num_envs": 2, "arguments": _ZOO | _ZOO_DIFFERENCES.get(env, {})}
 
 
 def last_line(said: str) -> str:

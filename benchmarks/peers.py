@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.documents import RESULTS
-from benchmarks.peer import run_training
+from benchmarks.peer import run_training, zoo_settings
 from benchmarks.runs import Entry, by_environment, in_pool, locked, read_suite, suite_name
 from benchmarks.tables import RunResult, read_table, update_table
 
@@ -20,6 +20,7 @@ NAMES: dict[Algorithm, str] = {
     "RecurrentPPO": "sb3-contrib RecurrentPPO, defaults",
 }
 """Algorithm -> name in the rows of the table."""
+_ZOO_NAME = "sb3-contrib TRPO, RL Zoo's settings"
 _WITHOUT_TEXT = "tf_trpo.environments:WithoutText"
 _PUBLIC = ("gymnasium.wrappers:", "minigrid.wrappers:")
 """Packages whose wrappers a peer's Python has too."""
@@ -29,8 +30,8 @@ _PUBLIC = ("gymnasium.wrappers:", "minigrid.wrappers:")
 class Peers:
     """Train sb3-contrib's TRPO and Stable-Baselines3's PPO for the steps of each environment of a suite.
 
-    They use their own default settings and VecNormalize. Runs that are in the table are not trained again. If a suite
-    has several entries of an environment, its first one gives the task and the steps.
+    They use VecNormalize, and their own default settings, or RL Zoo's for TRPO in MuJoCo. Runs that are in the table
+    are not trained again. If a suite has several entries of an environment, its first one gives the task and the steps.
     """
 
     python: Path
@@ -43,6 +44,8 @@ class Peers:
     """The first seed."""
     algorithms: tuple[Algorithm, ...] = ("TRPO", "PPO")
     """Algorithms to train; RecurrentPPO is sb3-contrib's PPO with a memory."""
+    settings: Literal["defaults", "zoo"] = "defaults"
+    """Their defaults, or RL Zoo's settings for MuJoCo, which are known for TRPO only."""
     only: tuple[str, ...] = ()
     """Environments to train on; all of them by default."""
     episodes: int = 20
@@ -56,10 +59,12 @@ class Peers:
         """Train what is missing, and write the row of each run as soon as it ends.
 
         Raises:
-          ValueError: an entry changes the environment in a way that the peers do not have, or a run in the table had
-            other steps or episodes.
+          ValueError: RL Zoo's settings are asked for another algorithm than TRPO, an entry changes the environment in a
+            way that the peers do not have, or a run in the table had other steps or episodes.
           RuntimeError: a run failed; the other runs are trained nevertheless.
         """
+        if self.settings == "zoo" and self.algorithms != ("TRPO",):
+            raise ValueError("RL Zoo's settings are those of TRPO: give --algorithms TRPO")
         path = self.results_dir / suite_name(self.suite) / "peers.csv"
         with locked(path.parent):
             self._train_into(path)
@@ -88,7 +93,8 @@ class Peers:
             making, steps = shared_making(entry), entry.experiment(0).run.total_steps
             for seed in entry.seeds(self.first_seed, self.seeds):
                 for algorithm in self.algorithms:
-                    yield _Job(entry.env, making, steps, algorithm, seed)
+                    name = _ZOO_NAME if self.settings == "zoo" else NAMES[algorithm]
+                    yield _Job(entry.env, name, making, steps, algorithm, seed)
 
     def _train(self, job: _Job) -> RunResult:
         described = {
@@ -98,6 +104,7 @@ class Peers:
             "seed": job.seed,
             "steps": job.steps,
             "episodes": self.episodes,
+            **(zoo_settings(job.env) if self.settings == "zoo" else {}),
         }
         answer = run_training(self.python, described)
         versions = answer.pop("versions")
@@ -125,14 +132,11 @@ def shared_making(entry: Entry) -> dict[str, Any]:
 @dataclasses.dataclass(frozen=True)
 class _Job:
     env: str
+    name: str
     making: dict[str, Any]
     steps: int
     algorithm: Algorithm
     seed: int
-
-    @property
-    def name(self) -> str:
-        return NAMES[self.algorithm]
 
     def __str__(self) -> str:
         return f"{self.env}, {self.name}, seed {self.seed}"

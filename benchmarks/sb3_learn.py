@@ -50,9 +50,11 @@ def main(job: dict[str, Any]) -> None:
     environments.seed(seed)
     space = environments.observation_space
     sees_images = isinstance(space, spaces.Box) and len(space.shape) == 3
-    normalized = VecNormalize(environments, norm_obs=isinstance(space, spaces.Box) and not sees_images)
-    network = ("Cnn" if sees_images else "Mlp") + ("Lstm" if job["algorithm"] == "RecurrentPPO" else "")
     arguments = job.get("arguments", {})
+    # As RL Zoo, returns are scaled by the discount factor of the algorithm.
+    scaling = {"gamma": arguments["gamma"]} if "gamma" in arguments else {}
+    normalized = VecNormalize(environments, norm_obs=isinstance(space, spaces.Box) and not sees_images, **scaling)
+    network = ("Cnn" if sees_images else "Mlp") + ("Lstm" if job["algorithm"] == "RecurrentPPO" else "")
     model = ALGORITHMS[job["algorithm"]](f"{network}Policy", normalized, seed=seed, device="cpu", **arguments)
     start = time.perf_counter()
     model.learn(job["steps"])

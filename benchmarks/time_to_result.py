@@ -18,7 +18,7 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.documents import RESULTS
-from benchmarks.peer import last_line, run_training
+from benchmarks.peer import last_line, run_training, zoo_settings
 from benchmarks.tables import CurvePoint, RunResult, TimeResult, by_settings, on_windows, read_table, update_table
 from benchmarks.timing import PAUSE_SECONDS, Row, Table, Tables
 from tf_trpo.experiment.options import as_options
@@ -28,16 +28,6 @@ PRESETS = {"fast": ("mujoco", "fast"), "default": ("none",)}
 """Name of our settings -> the presets of `train`."""
 SB3 = "sb3-contrib"
 _SB3_STEPS, _SB3_BATCH = 1_000_000, 2_048
-_ZOO = {
-    "n_steps": 1024,
-    "batch_size": 128,
-    "cg_max_steps": 25,
-    "n_critic_updates": 20,
-    "learning_rate": 1e-3,
-    "sub_sampling_factor": 1,
-}
-"""RL Zoo's settings of sb3-contrib's TRPO for MuJoCo, by which the returns were reached; the others are defaults."""
-_ZOO_DIFFERENCES = {"HalfCheetah-v5": {"target_kl": 0.04}, "Swimmer-v5": {"gamma": 0.9999}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,10 +125,9 @@ class TimeToResult(Tables):
 
     def _sb3_seconds(self, env: str, seed: int) -> float:
         assert self.against_sb3 is not None
-        arguments = _ZOO | _ZOO_DIFFERENCES.get(env, {})
         job = {"algorithm": "TRPO", "env": env, "env_kwargs": {}, "seed": seed, "steps": self.sb3_steps, "episodes": 0}
         start = time.perf_counter()
-        training = run_training(self.against_sb3, job | {"num_envs": 2, "arguments": arguments})["seconds"]
+        training = run_training(self.against_sb3, job | zoo_settings(env))["seconds"]
         whole = time.perf_counter() - start
         trained = math.ceil(self.sb3_steps / _SB3_BATCH) * _SB3_BATCH
         return whole - training + training * _SB3_STEPS / trained

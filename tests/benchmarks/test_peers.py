@@ -75,6 +75,16 @@ def test_the_task_is_that_of_the_first_entry_with_its_preset(program):
     assert (job["steps"], job["env_kwargs"], job["wrappers"]) == (300, {"g": 2}, [])
 
 
+def test_the_settings_of_rl_zoo_are_those_of_trpo(program):
+    suite = "HalfCheetah-v5: {default: {total_steps: 4096}}"
+    peers(program, suite, seeds=1, algorithms=("TRPO",), settings="zoo")
+    (job,) = asked()
+    assert (job["num_envs"], job["arguments"]["n_steps"], job["arguments"]["target_kl"]) == (2, 1024, 0.04)
+    assert [row.name for row in read_table(TABLE, RunResult)] == ["sb3-contrib TRPO, RL Zoo's settings"]
+    with pytest.raises(ValueError, match="give --algorithms TRPO"):
+        peers(program, suite, settings="zoo")
+
+
 def test_a_failed_run_is_named_and_does_not_stop_the_others(program):
     suite = "\n".join(f"{env}: {{default: {{total_steps: 9}}}}" for env in ("Broken-v0", "Silent-v0", "Some-v1"))
     with pytest.raises(RuntimeError) as failed:
