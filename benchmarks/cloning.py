@@ -17,6 +17,7 @@ from benchmarks.timing import Row, Table, Tables
 from tf_trpo import TRPO, Experiment
 from tf_trpo.callbacks import Evaluate
 from tf_trpo.demonstrations import Demonstrations, record
+from tf_trpo.experiment.evaluating import evaluation_arguments
 
 Start = Literal["clone", "clone-with-learned-std", "nothing"]
 FIRST_UPDATES = 5
@@ -73,7 +74,7 @@ class Cloning(Tables):
         agent = experiment.make_agent()
         if start != "nothing":
             agent.clone(demonstrations, seed=seed, verbose=0)
-        evaluating = {"episodes": self.episodes, "seed": 2_000_000, **making}
+        evaluating = {**evaluation_arguments(experiment), "episodes": self.episodes, "seed": 2_000_000}
         watching = Watched(agent, env, self.every, **evaluating)
         first, sampled = agent.evaluate(env, **evaluating)["mean_return"], watching.sampled_return()
         history = agent.fit(

@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks.documents import RESULTS
-from benchmarks.peers import shared_wrappers
+from benchmarks.peers import shared_making
 from benchmarks.report import print_tables
-from benchmarks.runs import Entry, read_suite
+from benchmarks.runs import Entry, by_environment, read_suite
 from benchmarks.scores import (
+    Scores,
     by_task,
     interquartile_mean_over_tasks,
     performance_profile,
@@ -125,15 +126,18 @@ def _overall(runs: _Runs, ranges: _Ranges) -> list[Row]:
             {
                 "peer": peer,
                 "tasks": str(len(theirs)),
-                f"{name}, IQM [95%]": _text(interquartile_mean_over_tasks(ours)),
-                "peer, IQM [95%]": _text(interquartile_mean_over_tasks(scores)),
-                "probability of improvement [95%]": _text(probability_of_improvement(ours, scores)),
+                f"{name}, IQM [95%]": _text(interquartile_mean_over_tasks(ours), ours),
+                "peer, IQM [95%]": _text(interquartile_mean_over_tasks(scores), scores),
+                "probability of improvement [95%]": _text(probability_of_improvement(ours, scores), [*ours, *scores]),
             }
         )
     return rows
 
 
-def _text(interval: Interval) -> str:
+def _text(interval: Interval, tasks: Scores) -> str:
+    """Format an estimate, with its interval if each task has several seeds: one seed does not show how they differ."""
+    if min(map(len, tasks)) == 1:
+        return f"{interval.estimate:.3f}"
     return f"{interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
@@ -166,15 +170,15 @@ class Ranges:
     def run(self) -> None:
         """Measure, and write the table."""
         rows = {row.env: row for row in read_table(self.ranges, Range)} if self.ranges.exists() else {}
-        for entry in {entry.env: entry for entry in read_suite(self.suite, self.only)}.values():
-            best = rows[entry.env].best if entry.env in rows else float("nan")
-            rows[entry.env] = Range(entry.env, self._random(entry), best)
+        for name, entry in by_environment(read_suite(self.suite, self.only)).items():
+            best = rows[name].best if name in rows else float("nan")
+            rows[name] = Range(name, self._random(entry), best)
             write_table(self.ranges, sorted(rows.values()))
 
     def _random(self, entry: Entry) -> float:
-        wrappers = shared_wrappers(entry)
-        env = gym.make(entry.env, **entry.settings.get("env_kwargs") or {})
-        for name in wrappers:
+        making = shared_making(entry)
+        env = gym.make(entry.env, **making["env_kwargs"])
+        for name in making["wrappers"]:
             env = find_wrapper(name)(env)
         env.action_space.seed(0)
         returns = []

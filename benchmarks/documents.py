@@ -130,7 +130,7 @@ def summary(results: Sequence[RunResult], peers: Peers | None = None) -> list[di
             returns = _returns(group, mode)
             row[f"{mode}: mean ± std"] = _spread(returns)
             estimate, low, high = _numbers(*interquartile_mean(returns))
-            row[f"{mode}: IQM [95%]"] = f"{estimate} [{low}, {high}]"
+            row[f"{mode}: IQM [95%]"] = f"{estimate} [{low}, {high}]" if len(group) > 1 else estimate
             (row[f"{mode}: min"],) = _numbers(returns.min())
         for peer, theirs in (peers or {}).get((env, steps), {}).items():
             means = " / ".join(_numbers(*(_returns(theirs, mode).mean() for mode in MODES)))

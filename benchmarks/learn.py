@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import json
 import multiprocessing
 import shutil
-import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import tf_trpo
 from benchmarks.documents import RESULTS, summary
 from benchmarks.report import print_tables
-from benchmarks.runs import MODES, Run, locked, read_suite, suite_name, suite_run
+from benchmarks.runs import MODES, Run, in_pool, locked, read_suite, suite_name, suite_run
 from benchmarks.tables import update_table
+from tf_trpo.experiment.evaluating import evaluation_arguments
 from tf_trpo.files import write_whole
 
 RUNS = Path("runs/learn")
@@ -93,17 +94,7 @@ def _train_all(runs: Sequence[Run], jobs: int, episodes: int) -> Generator[tuple
     """Train and evaluate runs; yield each run when it ends, with the error if it failed."""
     # A new process for each run, since TensorFlow's threads can be set only once, and to release its memory.
     pool = concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
-    try:
-        trained = {pool.submit(_train, run, episodes): run for run in runs}
-        for number, future in enumerate(concurrent.futures.as_completed(trained), 1):
-            print(f"{number} of {len(runs)}: {trained[future].path}", file=sys.stderr, flush=True)
-            error = future.exception()
-            if error is not None and not isinstance(error, Exception):
-                raise error
-            yield trained[future], error
-    finally:
-        # The running processes get Ctrl-C themselves; no other run may begin.
-        pool.shutdown(cancel_futures=True)
+    yield from in_pool(pool, functools.partial(_train, episodes=episodes), runs)
 
 
 def _train(run: Run, episodes: int) -> None:
@@ -113,11 +104,9 @@ def _train(run: Run, episodes: int) -> None:
     experiment.train(run.path)
     agent = tf_trpo.load(run.path / "agent.keras")
     # Other episodes than those of evaluations during training, whose seed is the run's.
-    seed = run.seed + 1_000_000
-    making = experiment.environment.arguments()
+    how = {**evaluation_arguments(experiment), "seed": run.seed + 1_000_000}
     evaluations = {
-        mode: agent.evaluate(run.entry.env, episodes, stochastic=mode == "stochastic", seed=seed, **making)
-        for mode in MODES
+        mode: agent.evaluate(run.entry.env, episodes, stochastic=mode == "stochastic", **how) for mode in MODES
     }
     write_whole(run.finished, json.dumps(evaluations) + "\n")
 

@@ -14,12 +14,22 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from benchmarks.workloads import Job
 
-_PROGRAM = Path(__file__).with_name("sb3_program.py")
+_SPEED = Path(__file__).with_name("sb3_speed.py")
 _LEARN = Path(__file__).with_name("sb3_learn.py")
 
+_ZOO = {
+    "n_steps": 1024,
+    "batch_size": 128,
+    "cg_max_steps": 25,
+    "n_critic_updates": 20,
+    "learning_rate": 1e-3,
+    "sub_sampling_factor": 1,
+}
+_ZOO_DIFFERENCES = {"HalfCheetah-v5": {"target_kl": 0.04}, "Swimmer-v5": {"gamma": 0.9999}}
 
-class Peer:
-    """A process that runs one job at a time."""
+
+class TimedPeer:
+    """A process that runs one job at a time, and measures it."""
 
     def __init__(self, process: subprocess.Popen[str], said: IO[str]) -> None:
         self._said = said
@@ -47,7 +57,7 @@ class Peer:
         return last_line(self._said.read())
 
 
-def run_training(python: Path, job: Mapping[str, Any]) -> dict[str, float]:
+def run_training(python: Path, job: Mapping[str, Any]) -> dict[str, Any]:
     """Run a job of sb3_learn.py by a Python that has sb3-contrib, and return the answer.
 
     Raises:
@@ -56,12 +66,17 @@ def run_training(python: Path, job: Mapping[str, Any]) -> dict[str, float]:
     command = [str(python), str(_LEARN), json.dumps(job)]
     try:
         ended = subprocess.run(command, capture_output=True, check=True, text=True, env=peer_environment())
-        answer: dict[str, float] = json.loads(last_line(ended.stdout))
+        answer: dict[str, Any] = json.loads(last_line(ended.stdout))
     except subprocess.CalledProcessError as error:
         raise RuntimeError(last_line(error.stderr)) from error
     except (OSError, ValueError) as error:
         raise RuntimeError(f"the program gave no answer ({error})") from error
     return answer
+
+
+def zoo_settings(env: str) -> dict[str, Any]:
+    """Return the part of a job with RL Zoo's settings of sb3-contrib's TRPO for MuJoCo; the others are defaults."""
+    return {"num_envs": 2, "arguments": _ZOO | _ZOO_DIFFERENCES.get(env, {})}
 
 
 def last_line(said: str) -> str:
@@ -72,11 +87,11 @@ def last_line(said: str) -> str:
 
 def peer_environment() -> dict[str, str]:
     """Return the environment variables of a peer's process, in which it can import this repository's environments."""
-    return {**os.environ, "PYTHONPATH": str(_PROGRAM.parents[1])}
+    return {**os.environ, "PYTHONPATH": str(_SPEED.parents[1])}
 
 
 @contextlib.contextmanager
-def start_peer(python: Path) -> Iterator[Peer]:
+def start_peer(python: Path) -> Iterator[TimedPeer]:
     """Start the peer's program, which ends with the context.
 
     Args:
@@ -86,10 +101,10 @@ def start_peer(python: Path) -> Iterator[Peer]:
     with tempfile.TemporaryFile("w+") as said:
         pipe = subprocess.PIPE
         process = subprocess.Popen(
-            [str(python), str(_PROGRAM)], stdin=pipe, stdout=pipe, stderr=said, text=True, env=peer_environment()
+            [str(python), str(_SPEED)], stdin=pipe, stdout=pipe, stderr=said, text=True, env=peer_environment()
         )
         try:
-            yield Peer(process, said)
+            yield TimedPeer(process, said)
         finally:
             process.kill()
             # Input that the program has not read is lost.

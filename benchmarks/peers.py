@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
-import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from benchmarks.documents import RESULTS
-from benchmarks.peer import run_training
-from benchmarks.runs import Entry, locked, read_suite, suite_name
+from benchmarks.peer import run_training, zoo_settings
+from benchmarks.runs import Entry, by_environment, in_pool, locked, read_suite, suite_name
 from benchmarks.tables import RunResult, read_table, update_table
 
 Algorithm = Literal["TRPO", "PPO", "RecurrentPPO"]
@@ -21,6 +20,7 @@ NAMES: dict[Algorithm, str] = {
     "RecurrentPPO": "sb3-contrib RecurrentPPO, defaults",
 }
 """Algorithm -> name in the rows of the table."""
+_ZOO_NAME = "sb3-contrib TRPO, RL Zoo's settings"
 _WITHOUT_TEXT = "tf_trpo.environments:WithoutText"
 _PUBLIC = ("gymnasium.wrappers:", "minigrid.wrappers:")
 """Packages whose wrappers a peer's Python has too."""
@@ -30,7 +30,8 @@ _PUBLIC = ("gymnasium.wrappers:", "minigrid.wrappers:")
 class Peers:
     """Train sb3-contrib's TRPO and Stable-Baselines3's PPO for the steps of each environment of a suite.
 
-    They use their own default settings and VecNormalize. Runs that are in the table are not trained again.
+    They use VecNormalize, and their own default settings, or RL Zoo's for TRPO in MuJoCo. Runs that are in the table
+    are not trained again. If a suite has several entries of an environment, its first one gives the task and the steps.
     """
 
     python: Path
@@ -43,6 +44,8 @@ class Peers:
     """The first seed."""
     algorithms: tuple[Algorithm, ...] = ("TRPO", "PPO")
     """Algorithms to train; RecurrentPPO is sb3-contrib's PPO with a memory."""
+    settings: Literal["defaults", "zoo"] = "defaults"
+    """Their defaults, or RL Zoo's settings for MuJoCo, which are known for TRPO only."""
     only: tuple[str, ...] = ()
     """Environments to train on; all of them by default."""
     episodes: int = 20
@@ -56,88 +59,84 @@ class Peers:
         """Train what is missing, and write the row of each run as soon as it ends.
 
         Raises:
-          ValueError: an entry changes the environment in a way that the peers do not have.
+          ValueError: RL Zoo's settings are asked for another algorithm than TRPO, an entry changes the environment in a
+            way that the peers do not have, or a run in the table had other steps or episodes.
           RuntimeError: a run failed; the other runs are trained nevertheless.
         """
+        if self.settings == "zoo" and self.algorithms != ("TRPO",):
+            raise ValueError("RL Zoo's settings are those of TRPO: give --algorithms TRPO")
         path = self.results_dir / suite_name(self.suite) / "peers.csv"
         with locked(path.parent):
             self._train_into(path)
 
     def _train_into(self, path: Path) -> None:
-        rows = read_table(path, RunResult) if path.exists() else []
-        known = {(row.env, row.name, row.seed, row.steps) for row in rows}
-        missing = [job for job in self._jobs() if (job.env, job.name, job.seed, job.steps) not in known]
+        rows = {row[:3]: row for row in read_table(path, RunResult)} if path.exists() else {}
+        missing = []
+        for job in self._jobs():
+            row = rows.get((job.env, job.name, job.seed))
+            if row is None:
+                missing.append(job)
+            elif (row.steps, row.episodes) != (job.steps, self.episodes):
+                had = f"{row.steps} steps and evaluations of {row.episodes} episodes"
+                raise ValueError(f"{path}: {job} had {had}: remove its row")
         failures = []
-        pool = concurrent.futures.ThreadPoolExecutor(self.jobs)
-        try:
-            trained = {pool.submit(self._train, job): job for job in missing}
-            for number, future in enumerate(concurrent.futures.as_completed(trained), 1):
-                job = trained[future]
-                print(f"{number} of {len(missing)}: {job.env}, {job.name}, seed {job.seed}", file=sys.stderr)
-                try:
-                    update_table(path, [future.result()])
-                except RuntimeError as error:
-                    failures.append(f"{job.env}, {job.name}, seed {job.seed} failed: {error}")
-        finally:
-            # The running programs get Ctrl-C themselves; no other run may begin.
-            pool.shutdown(cancel_futures=True)
+        for job, found in in_pool(ThreadPoolExecutor(self.jobs), self._train, missing):
+            if isinstance(found, Exception):
+                failures.append(f"{job} failed: {found}")
+            else:
+                update_table(path, [found])
         if failures:
             raise RuntimeError("\n".join(failures))
 
     def _jobs(self) -> Iterator[_Job]:
-        # If an environment has several entries, which differ in our settings, the first one gives the steps.
-        entries = {entry.env: entry for entry in reversed(list(read_suite(self.suite, self.only)))}
-        for entry in reversed(entries.values()):
-            # Refused before anything is trained.
-            shared_wrappers(entry)
+        for entry in by_environment(read_suite(self.suite, self.only)).values():
+            making, steps = shared_making(entry), entry.experiment(0).run.total_steps
             for seed in entry.seeds(self.first_seed, self.seeds):
                 for algorithm in self.algorithms:
-                    yield _Job(entry, algorithm, seed)
+                    name = _ZOO_NAME if self.settings == "zoo" else NAMES[algorithm]
+                    yield _Job(entry.env, name, making, steps, algorithm, seed)
 
     def _train(self, job: _Job) -> RunResult:
         described = {
             "algorithm": job.algorithm,
             "env": job.env,
-            "env_kwargs": job.entry.settings.get("env_kwargs") or {},
-            "wrappers": shared_wrappers(job.entry),
+            **job.making,
             "seed": job.seed,
             "steps": job.steps,
             "episodes": self.episodes,
+            **(zoo_settings(job.env) if self.settings == "zoo" else {}),
         }
         answer = run_training(self.python, described)
-        return RunResult(job.env, job.name, job.seed, job.steps, **answer, episodes=self.episodes, commit="")
+        versions = answer.pop("versions")
+        return RunResult(job.env, job.name, job.seed, job.steps, **answer, episodes=self.episodes, commit=versions)
 
 
-def shared_wrappers(entry: Entry) -> list[str]:
-    """Return the names of an entry's wrappers, without `WithoutText`, instead of which peers drop text themselves.
+def shared_making(entry: Entry) -> dict[str, Any]:
+    """Return the arguments of an entry's environment, env_kwargs, and the names of its wrappers, wrappers.
+
+    `WithoutText` is left out, since peers drop text themselves.
 
     Raises:
       ValueError: the entry changes the environment in a way that other programs would not have.
     """
-    wrappers = [name for name in entry.settings.get("wrapper", ()) if name != _WITHOUT_TEXT]
+    making = entry.experiment(0).environment
+    wrappers = [name for name in making.wrapper if name != _WITHOUT_TEXT]
     found = [name for name in wrappers if not name.startswith(_PUBLIC)]
-    if entry.settings.get("action_masks", "auto") == "info":
+    if making.action_masks == "info":
         found.append("masks of actions")
     if found:
         raise ValueError(f"{entry.env}/{entry.name} has {', '.join(found)}, which other programs would not have")
-    return wrappers
+    return {"env_kwargs": dict(making.env_kwargs or {}), "wrappers": wrappers}
 
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    entry: Entry
+    env: str
+    name: str
+    making: dict[str, Any]
+    steps: int
     algorithm: Algorithm
     seed: int
 
-    @property
-    def env(self) -> str:
-        return self.entry.env
-
-    @property
-    def name(self) -> str:
-        return NAMES[self.algorithm]
-
-    @property
-    def steps(self) -> int:
-        steps: int = self.entry.settings["total_steps"]
-        return steps
+    def __str__(self) -> str:
+        return f"{self.env}, {self.name}, seed {self.seed}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, as_completed
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import yaml
@@ -21,6 +23,8 @@ SUITES = Path(__file__).with_name("suites")
 CURVE_POINTS = 40
 """Number of windows of a learning curve; the shortest runs have at least as many updates."""
 _SEED_COUNT = 5
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 class Entry(NamedTuple):
@@ -45,6 +49,16 @@ class Entry(NamedTuple):
         first = self.first_seed if first is None else first
         return range(first, first + (self.seed_count if count is None else count))
 
+    def experiment(self, seed: int) -> Experiment:
+        """Return the experiment with a seed; raise ValueError as `Experiment.from_presets`."""
+        # One thread, so that the result does not depend on the load of the machine.
+        own = {"env": self.env, "seed": seed, "threads": 1, "quiet": True}
+        settings = {**self.settings, **own}
+        preset = settings.pop("preset", None)
+        if preset == "none":
+            return Experiment().replace(**settings)
+        return Experiment.from_presets([] if preset is None else [preset], settings)
+
 
 class Run(NamedTuple):
     """A training run of a suite.
@@ -59,15 +73,12 @@ class Run(NamedTuple):
     seed: int
     path: Path
 
+    def __str__(self) -> str:
+        return str(self.path)
+
     @property
     def experiment(self) -> Experiment:
-        # One thread, so that the result does not depend on the load of the machine.
-        own = {"env": self.entry.env, "seed": self.seed, "threads": 1, "quiet": True}
-        settings = {**self.entry.settings, **own}
-        preset = settings.pop("preset", None)
-        if preset == "none":
-            return Experiment().replace(**settings)
-        return Experiment.from_presets([] if preset is None else [preset], settings)
+        return self.entry.experiment(self.seed)
 
     @property
     def finished(self) -> Path:
@@ -164,11 +175,36 @@ def read_suite(suite: str, only: Sequence[str] = ()) -> list[Entry]:
     return entries
 
 
+def by_environment(entries: Iterable[Entry]) -> dict[str, Entry]:
+    """Return the first entry of each environment. Its task and steps are those of programs that know no entries."""
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        first.setdefault(entry.env, entry)
+    return first
+
+
 def _entry(env: str, name: str, settings: dict[str, Any]) -> Entry:
     # Training a run deletes the content of its folder, which therefore must be inside the folder of runs.
     if "/" in name or ".." in (name, *env.split("/")) or env.startswith("/"):
         raise ValueError(f"{env}/{name} would lie outside of the folder of runs")
     return Entry(env, name, settings, settings.pop("seed", 0), settings.pop("seeds", _SEED_COUNT))
+
+
+def in_pool(
+    pool: Executor, work: Callable[[Job], Result], jobs: Sequence[Job]
+) -> Generator[tuple[Job, Result | Exception]]:
+    """Do jobs in a pool, which is shut down at the end; yield each job when it ends, with its result or its error."""
+    try:
+        running = {pool.submit(work, job): job for job in jobs}
+        for number, future in enumerate(as_completed(running), 1):
+            print(f"{number} of {len(jobs)}: {running[future]}", file=sys.stderr, flush=True)
+            error = future.exception()
+            if error is not None and not isinstance(error, Exception):
+                raise error
+            yield running[future], error or future.result()
+    finally:
+        # The running processes get Ctrl-C themselves; no other job may begin.
+        pool.shutdown(cancel_futures=True)
 
 
 @contextlib.contextmanager

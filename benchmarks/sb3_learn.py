@@ -1,8 +1,9 @@
 """Train and evaluate a peer: a program for a Python that has sb3-contrib, run by `peer.run_training`.
 
 The argument is a job as a JSON object. The answer is one JSON line with the mean and standard deviation of returns in
-both modes of evaluation, and the seconds of training. With 0 episodes, nothing is evaluated. A job without
-`num_envs` and `arguments` has one environment and the algorithm's defaults. The program does not import tf_trpo.
+both modes of evaluation, the seconds of training, and the versions of packages. With 0 episodes, nothing is evaluated.
+A job without `num_envs` and `arguments` has one environment and the algorithm's defaults. The program does not import
+tf_trpo.
 """
 
 import json
@@ -14,6 +15,8 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import sb3_contrib
+import stable_baselines3
 import torch
 from gymnasium import spaces, wrappers
 from sb3_contrib import TRPO, RecurrentPPO
@@ -47,13 +50,19 @@ def main(job: dict[str, Any]) -> None:
     environments.seed(seed)
     space = environments.observation_space
     sees_images = isinstance(space, spaces.Box) and len(space.shape) == 3
-    normalized = VecNormalize(environments, norm_obs=isinstance(space, spaces.Box) and not sees_images)
-    network = ("Cnn" if sees_images else "Mlp") + ("Lstm" if job["algorithm"] == "RecurrentPPO" else "")
     arguments = job.get("arguments", {})
+    # As RL Zoo, returns are scaled by the discount factor of the algorithm.
+    scaling = {"gamma": arguments["gamma"]} if "gamma" in arguments else {}
+    normalized = VecNormalize(environments, norm_obs=isinstance(space, spaces.Box) and not sees_images, **scaling)
+    network = ("Cnn" if sees_images else "Mlp") + ("Lstm" if job["algorithm"] == "RecurrentPPO" else "")
     model = ALGORITHMS[job["algorithm"]](f"{network}Policy", normalized, seed=seed, device="cpu", **arguments)
     start = time.perf_counter()
     model.learn(job["steps"])
-    result = {"seconds": time.perf_counter() - start}
+    versions = {"sb3-contrib": sb3_contrib, "stable-baselines3": stable_baselines3, "torch": torch}
+    result = {
+        "seconds": time.perf_counter() - start,
+        "versions": " ".join(f"{name} {module.__version__}" for name, module in versions.items()),
+    }
     for mode in ("deterministic", "stochastic") if job["episodes"] else ():
         evaluated = VecNormalize(DummyVecEnv([make]), norm_obs=normalized.norm_obs, norm_reward=False, training=False)
         if normalized.norm_obs:

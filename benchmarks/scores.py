@@ -6,6 +6,7 @@ Source:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -25,8 +26,11 @@ def normalized(returns: NDArray[np.float64], random: float, best: float) -> NDAr
 
 
 def interquartile_mean_over_tasks(scores: Scores) -> Interval:
-    """Average the middle half of the runs of all tasks, with a bootstrap interval that resamples within each task."""
-    return _bootstrapped(lambda drawn: float(stats.trim_mean(np.concatenate(drawn), 0.25)), [scores])
+    """Average the middle half of the scores of all tasks, with a bootstrap interval that resamples within each task.
+
+    Each task has the same weight, which its seeds share. With equal numbers of seeds, this is rliable's figure.
+    """
+    return _bootstrapped(_middle, [scores])
 
 
 def probability_of_improvement(scores: Scores, others: Scores) -> Interval:
@@ -50,6 +54,12 @@ def performance_profile(scores: Scores, levels: NDArray[np.float64]) -> NDArray[
 def by_task(runs: Mapping[str, NDArray[np.float64]], ranges: Mapping[str, tuple[float, float]]) -> list[NDArray]:
     """Normalise the returns of each task by its range (random, best)."""
     return [normalized(returns, *ranges[task]) for task, returns in runs.items()]
+
+
+def _middle(scores: Scores) -> float:
+    # Every run is repeated until all tasks have the same number, so that a task with more seeds does not weigh more.
+    number = math.lcm(*map(len, scores))
+    return float(stats.trim_mean(np.concatenate([np.repeat(task, number // len(task)) for task in scores]), 0.25))
 
 
 def _improvement(scores: Scores, others: Scores) -> float:

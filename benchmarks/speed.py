@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks import workloads
-from benchmarks.peer import Peer, start_peer
+from benchmarks.peer import TimedPeer, start_peer
 from benchmarks.timing import CALLS, Measured, Measurement, Row, Table, in_turns
 from benchmarks.workloads import Job
 
@@ -27,7 +27,7 @@ class _AgainstPeer(Measurement):
     """A Python that has sb3-contrib: measure its TRPO in turns with ours, and print ratios."""
 
     @contextlib.contextmanager
-    def _peer(self) -> Iterator[Peer | None]:
+    def _peer(self) -> Iterator[TimedPeer | None]:
         with contextlib.nullcontext() if self.against_sb3 is None else start_peer(self.against_sb3) as peer:
             yield peer
 
@@ -55,7 +55,7 @@ class Update(_AgainstPeer):
             (title, [{"part": name, "ms": time.times(1e3)} for name, time in parts.items()]),
         ]
 
-    def _row(self, job: Job, size: int, work: str, peer: Peer | None) -> Row:
+    def _row(self, job: Job, size: int, work: str, peer: TimedPeer | None) -> Row:
         epochs, ours = _WORKS[work]
         job = job._replace(hidden_sizes=(size, size), value_epochs=epochs)
         iterations, rank = self.preconditioned
@@ -108,7 +108,7 @@ class Collect(_AgainstPeer):
             cases = itertools.product(self.envs, self.backends, self.num_envs)
             return [("Collection against random actions", [self._row(*case, peer) for case in cases])]
 
-    def _row(self, env: str, backend: _Backend, num_envs: int, peer: Peer | None) -> Row:
+    def _row(self, env: str, backend: _Backend, num_envs: int, peer: TimedPeer | None) -> Row:
         job = Job("collect", env, num_envs, max(1, self.rows // num_envs), value_epochs=0, threads=self.threads)
         with ExitStack() as stack:
             ways: dict[str, Callable[[], float]] = {
@@ -165,7 +165,7 @@ class Train(_AgainstPeer):
 def _both(
     ours: Callable[[], float],
     job: Job,
-    peer: Peer | None,
+    peer: TimedPeer | None,
     repeats: int,
     calls: int = CALLS,
     **others: Callable[[], float],

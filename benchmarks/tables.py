@@ -33,7 +33,8 @@ class RunResult(NamedTuple):
       stochastic_std: standard deviation over episodes.
       episodes: number of episodes of each evaluation.
       seconds: duration of the training, on a machine that may have had other work; NaN if unknown.
-      commit: commit of the code, with "-dirty" if the code differed from it; empty if unknown.
+      commit: commit of the code, with "-dirty" if the code differed from it; of another program, the versions of its
+        packages; empty if unknown.
     """
 
     env: str
@@ -129,6 +130,7 @@ class TimeResult(NamedTuple):
       steps: environment steps until the return was reached, or of the whole run.
       target: the mean return to reach.
       seconds: time since the start of the process; infinite if the run did not reach the return.
+      options: options of the command on which the seconds depend.
     """
 
     env: str
@@ -137,6 +139,7 @@ class TimeResult(NamedTuple):
     steps: int
     target: float
     seconds: float
+    options: str
 
 
 class Range(NamedTuple):

@@ -18,8 +18,8 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.documents import RESULTS
-from benchmarks.peer import last_line, run_training
-from benchmarks.tables import RunResult, TimeResult, by_settings, read_table, update_table
+from benchmarks.peer import last_line, run_training, zoo_settings
+from benchmarks.tables import CurvePoint, RunResult, TimeResult, by_settings, on_windows, read_table, update_table
 from benchmarks.timing import PAUSE_SECONDS, Row, Table, Tables
 from tf_trpo.experiment.options import as_options
 from tf_trpo.figures.histories import read_history
@@ -28,16 +28,6 @@ PRESETS = {"fast": ("mujoco", "fast"), "default": ("none",)}
 """Name of our settings -> the presets of `train`."""
 SB3 = "sb3-contrib"
 _SB3_STEPS, _SB3_BATCH = 1_000_000, 2_048
-_ZOO = {
-    "n_steps": 1024,
-    "batch_size": 128,
-    "cg_max_steps": 25,
-    "n_critic_updates": 20,
-    "learning_rate": 1e-3,
-    "sub_sampling_factor": 1,
-}
-"""RL Zoo's settings of sb3-contrib's TRPO for MuJoCo, by which the returns were reached; the others are defaults."""
-_ZOO_DIFFERENCES = {"HalfCheetah-v5": {"target_kl": 0.04}, "Swimmer-v5": {"gamma": 0.9999}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +36,10 @@ class TimeToResult(Tables):
 
     `train` evaluates the policy now and then over 10 episodes with the most likely actions. A run ends when their mean
     return is at least the mean final return of sb3-contrib's seeds. The time of sb3-contrib is that of a whole training
-    of a million steps: its start, and the time of `sb3_steps` steps, multiplied up. Its process uses one thread, which
-    steps two environments, and ours use all cores. Runs that are in the table are not measured again. Run nothing else
-    meanwhile.
+    of a million steps: its start, and the time of `sb3_steps` steps, multiplied up. "Of its first passage" is the part
+    of this time until the mean of its learning curves, if it ever does, reaches the same return. Its process uses one
+    thread, which steps two environments, and ours use all cores. Runs that are in the table are not measured again. Run
+    nothing else meanwhile.
     """
 
     against_sb3: Path | None = None
@@ -70,7 +61,7 @@ class TimeToResult(Tables):
     table: Path = Path("runs/times.csv")
     """The table of the measured times."""
     results_dir: Path = RESULTS
-    """RESULTS_DIR/peers/results.csv has sb3-contrib's returns."""
+    """RESULTS_DIR/peers has sb3-contrib's returns, results.csv, and learning curves, curves.csv."""
 
     def tables(self) -> list[Table]:
         self.table.parent.mkdir(parents=True, exist_ok=True)
@@ -85,14 +76,23 @@ class TimeToResult(Tables):
                         print(f"{env}, {name}, seed {seed}: {row.seconds:.1f} s", file=sys.stderr, flush=True)
                         update_table(self.table, [row])
         title = "Seconds from the command to sb3-contrib's return after 1M steps: all seeds"
-        return [(title, compared([row for row in read_table(self.table, TimeResult) if row.env in targets]))]
+        rows = [row for row in read_table(self.table, TimeResult) if row.env in targets]
+        return [(title, compared(rows, first_passages(self.results_dir, targets)))]
+
+    def _options(self, name: str) -> str:
+        """Return the options on which the time of a run depends."""
+        names = ("sb3_steps",) if name == SB3 else ("total_steps", "eval_every")
+        return " ".join(f"{name}={getattr(self, name)}" for name in names)
 
     def _done(self, targets: Mapping[str, float]) -> set[tuple[str, str, int]]:
-        """Return the runs that are in the table; raise ValueError if one had to reach another return."""
+        """Return the runs that are in the table; raise ValueError if one had another return to reach, or options."""
         rows = read_table(self.table, TimeResult) if self.table.exists() else []
         for row in rows:
             if not math.isclose(row.target, targets.get(row.env, row.target), rel_tol=1e-4):
                 raise ValueError(f"{self.table}: the return to reach in {row.env} was {row.target:g}: remove the table")
+            if row.env in targets and row.options != (wanted := self._options(row.name)):
+                run = f"{row.env}, {row.name}, seed {row.seed}"
+                raise ValueError(f"{self.table}: {run} was measured with {row.options}, not {wanted}: remove its row")
         return {row[:3] for row in rows}
 
     def _seeds(self, name: str) -> range:
@@ -113,21 +113,21 @@ class TimeToResult(Tables):
 
     def _measured(self, env: str, name: str, seed: int, target: float) -> TimeResult:
         if name == SB3:
-            return TimeResult(env, name, seed, _SB3_STEPS, target, self._sb3_seconds(env, seed))
+            return TimeResult(env, name, seed, _SB3_STEPS, target, self._sb3_seconds(env, seed), self._options(name))
         folder = self.runs_dir / env / name / str(seed)
         shutil.rmtree(folder, ignore_errors=True)
         settings = {"env": env, "seed": seed, "total_steps": self.total_steps, "eval_every": self.eval_every}
         settings |= {"checkpoint_every": 0, "histogram_every": 0, "run_dir": folder, "quiet": True}
         presets = [word for preset in PRESETS[name] for word in as_options({"preset": preset})]
         command = [sys.executable, "-m", "tf_trpo", "train", *presets, *as_options(settings)]
-        return TimeResult(env, name, seed, *_reached(command, folder / "history.csv", target))
+        found = _reached(command, folder / "history.csv", target)
+        return TimeResult(env, name, seed, *found, self._options(name))
 
     def _sb3_seconds(self, env: str, seed: int) -> float:
         assert self.against_sb3 is not None
-        arguments = _ZOO | _ZOO_DIFFERENCES.get(env, {})
         job = {"algorithm": "TRPO", "env": env, "env_kwargs": {}, "seed": seed, "steps": self.sb3_steps, "episodes": 0}
         start = time.perf_counter()
-        training = run_training(self.against_sb3, job | {"num_envs": 2, "arguments": arguments})["seconds"]
+        training = run_training(self.against_sb3, job | zoo_settings(env))["seconds"]
         whole = time.perf_counter() - start
         trained = math.ceil(self.sb3_steps / _SB3_BATCH) * _SB3_BATCH
         return whole - training + training * _SB3_STEPS / trained
@@ -175,13 +175,32 @@ def _progress(history: Path, target: float) -> tuple[int, bool]:
     return int(steps[hits[0] if hits.size else -1]), bool(hits.size)
 
 
-def compared(rows: list[TimeResult]) -> list[Row]:
+def first_passages(results_dir: Path, targets: Mapping[str, float]) -> dict[str, float]:
+    """Return when sb3-contrib's learning curve, averaged over its seeds, first reaches the target of an environment.
+
+    Returns:
+      Environment -> share of its training, in (0, 1]; 1 if the curve does not reach the target.
+    """
+    curves = by_settings(read_table(results_dir / "peers" / "curves.csv", CurvePoint))
+    passages = {}
+    for env, target in targets.items():
+        steps, returns = on_windows(curves[env, SB3], "mean_return")
+        hits = np.flatnonzero(returns.mean(axis=0) >= target)
+        passages[env] = float(steps[hits[0]] / _SB3_STEPS) if hits.size else 1.0
+    return passages
+
+
+def compared(rows: list[TimeResult], passages: Mapping[str, float]) -> list[Row]:
     """Return the seconds of each environment, and how many times as fast ours are: by the median of the seeds.
 
-    The last row has the interquartile mean of these factors over the environments, for settings that have all of them.
+    If one of our seeds did not reach the return, the factor is 0. The last row has the interquartile means of the
+    factors over the environments, for settings that have all of them.
+
+    Args:
+      rows: the measured times.
+      passages: the result of `first_passages`.
     """
     table: list[Row] = []
-    factors: dict[str, list[float]] = {name: [] for name in PRESETS}
     groups, targets = by_settings(rows), {row.env: row.target for row in rows}
     for env in targets:
         seconds = {name: [row.seconds for row in groups.get((env, name), [])] for name in (SB3, *PRESETS)}
@@ -189,13 +208,15 @@ def compared(rows: list[TimeResult]) -> list[Row]:
         for name in PRESETS:
             line[name] = _all(seconds[name])
             if seconds[SB3] and seconds[name]:
-                factors[name].append(float(np.median(seconds[SB3]) / np.median(seconds[name])))
-                line[f"{name}, times as fast"] = factors[name][-1]
+                ours = math.inf if math.inf in seconds[name] else float(np.median(seconds[name]))
+                line[f"{name}, times as fast"] = float(np.median(seconds[SB3])) / ours
+                line[f"{name}, of its first passage"] = passages[env] * line[f"{name}, times as fast"]
         table.append(line)
+    factors = [column for name in PRESETS for column in (f"{name}, times as fast", f"{name}, of its first passage")]
     means = {
-        f"{name}, times as fast": float(stats.trim_mean(each, 0.25))
-        for name, each in factors.items()
-        if each and len(each) == len(table)
+        column: float(stats.trim_mean([line[column] for line in table], 0.25))
+        for column in factors
+        if all(column in line for line in table)
     }
     return [*table, {"environment": "interquartile mean", **means}] if means else table
 

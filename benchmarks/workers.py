@@ -14,7 +14,7 @@ import numpy as np
 
 import tf_trpo
 from benchmarks import workloads
-from benchmarks.environments import MEMORY
+from benchmarks.tasks import MEMORY
 from benchmarks.timing import Measured, Measurement, Row, Table, in_turns
 from benchmarks.workloads import Job
 from tf_trpo.environments import VectorBackend
@@ -23,7 +23,7 @@ from tf_trpo.rollouts import default_shards
 
 IMAGES = "Frames-v0"
 """Id of an environment with observations of the size of an Atari game, whose steps take no time."""
-_WRAPPER = "benchmarks.environments:{kind}({microseconds})"
+_WRAPPER = "benchmarks.tasks:{kind}({microseconds})"
 
 
 class Costs(NamedTuple):
@@ -87,7 +87,7 @@ class Workers(Measurement):
     """Steps of a worker in a predicted iteration: 8 environments, 128 rows."""
 
     def tables(self) -> list[Table]:
-        gym.register(IMAGES, "benchmarks.environments:Frames", disable_env_checker=True)
+        gym.register(IMAGES, "benchmarks.tasks:Frames", disable_env_checker=True)
         cheetah = Job("train", "HalfCheetah-v5", 16, 128, iterations=self.iterations)
         images = Job("train", IMAGES, 16, 16, iterations=self.iterations)
         measured = {job.env: self._measured(job, shards=2) for job in (cheetah, images)}
@@ -131,7 +131,7 @@ class Workers(Measurement):
         return {"environments": num_envs, "shards": shards, **found, "slower, %": slower}
 
     def _memory(self) -> Row:
-        job, wrappers = Job("train", "CartPole-v1", 8, 64, iterations=1), ["benchmarks.environments:Weighed"]
+        job, wrappers = Job("train", "CartPole-v1", 8, 64, iterations=1), ["benchmarks.tasks:Weighed"]
         options: Any = {"wrappers": wrappers, "shards": 1, "workers": 1, "info_keys": [MEMORY]}
         # Rollouts with this figure are not equal in all processes.
         options["allow_different_workers"] = True

@@ -25,18 +25,20 @@ def compare():
 def test_tasks_with_a_range_are_compared(capsys):
     ours = [*rows("default", "A-v0", [10.0, 8.0]), *rows("default", "B-v0", [5.0]), *rows("default", "C-v0", [1.0])]
     write_table(Path("results/few/results.csv"), [*ours, *rows("other", "A-v0", [99.0])])
-    others = [*rows("peer", "A-v0", [4.0, 6.0]), *rows("peer", "C-v0", [3.0])]
+    others = [*rows("peer", "A-v0", [4.0, 6.0]), *rows("peer", "C-v0", [3.0]), *rows("single", "A-v0", [9.0])]
     write_table(Path("results/few/peers.csv"), others)
     ranges = [Range("A-v0", 0.0, 10.0), Range("B-v0", 0.0, 10.0), Range("C-v0", 0.0, float("nan"))]
     write_table(Path("ranges.csv"), ranges)
     compare()
     said = capsys.readouterr().out
-    assert "| A-v0 | 0 | 10 | 9 | 5 |" in said
+    assert "| A-v0 | 0 | 10 | 9 | 5 | 9 |" in said
     # No peer has been trained on B.
     assert "B-v0" not in said
     assert "C-v0" not in said
     # One task has rows of both.
     assert "| peer | 1 | 0.900 [0.800, 1.000] | 0.500 [0.400, 0.600] | 1.000 [1.000, 1.000] |" in said
+    # One seed has no interval.
+    assert "| single | 1 | 0.900 [0.800, 1.000] | 0.900 | 0.500 |" in said
     assert Path("results/few-profile.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -73,6 +73,23 @@ def test_runs_are_trained_once_and_end_in_the_tables(tmp_path, capsys, monkeypat
     assert [row.seed for row in read_table(TABLE, RunResult)] == [7, 8]
 
 
+def test_the_final_evaluation_has_the_settings_of_the_run_and_other_episodes(monkeypatch):
+    asked = []
+
+    class Agent:
+        @staticmethod
+        def evaluate(env, episodes, **how):
+            asked.append((env, episodes, how["stochastic"], how["seed"], how["max_episode_steps"], how["info_keys"]))
+            return {}
+
+    Path("tiny.yaml").write_text("CartPole-v1: {small: {max_episode_steps: 30, info_keys: [speed]}}")
+    (entry,) = read_suite("tiny.yaml")
+    monkeypatch.setattr(learn_module.tf_trpo, "load", lambda path: Agent)
+    monkeypatch.setattr(experiment.Experiment, "train", lambda self, path: path.mkdir(parents=True))
+    learn_module._train(suite_run(entry, 3, Path("runs"), "tiny.yaml"), 2)
+    assert asked == [("CartPole-v1", 2, sampled, 1_000_003, 30, ("speed",)) for sampled in (False, True)]
+
+
 def finish_or_fail(run, episodes):
     if run.seed == 1:
         raise ValueError(f"{episodes} episodes of {multiprocessing.parent_process().pid} broke")

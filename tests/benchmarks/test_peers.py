@@ -19,7 +19,8 @@ if job["env"] == "Broken-v0":
     sys.exit("it broke")
 if job["env"] == "Silent-v0":
     sys.exit()
-result = dict(deterministic=job["seed"], deterministic_std=0.5, stochastic=2.0, stochastic_std=0.25, seconds=3.0)
+result = dict(deterministic=job["seed"], deterministic_std=0.5, stochastic=2.0, stochastic_std=0.25)
+result |= dict(seconds=3.0, versions="sb3-contrib 1.2")
 print("noise")
 print(json.dumps(result))
 """
@@ -34,9 +35,9 @@ def program(tmp_path, monkeypatch):
     return path
 
 
-def peers(program, suite, **options):
+def peers(program, suite, episodes=2, **options):
     Path("tiny.yaml").write_text(suite)
-    Peers(program, "tiny.yaml", results_dir=Path("results"), episodes=2, **options).run()
+    Peers(program, "tiny.yaml", results_dir=Path("results"), episodes=episodes, **options).run()
 
 
 def asked():
@@ -55,11 +56,33 @@ def test_both_peers_are_trained_once_per_seed_and_written_to_the_table(program):
         {"algorithm": algorithm, **job, "seed": seed} for algorithm in ("PPO", "TRPO") for seed in (5, 6)
     ]
     rows = read_table(TABLE, RunResult)
-    assert [(row.name, row.seed, row.deterministic) for row in rows] == [
-        (NAMES[algorithm], seed, float(seed)) for algorithm in ("PPO", "TRPO") for seed in (5, 6)
+    assert [(row.name, row.seed, row.deterministic, row.commit) for row in rows] == [
+        (NAMES[algorithm], seed, float(seed), "sb3-contrib 1.2") for algorithm in ("PPO", "TRPO") for seed in (5, 6)
     ]
     peers(program, suite, seeds=3, first_seed=5)
     assert [job["seed"] for job in asked()] == [5, 6, 7, 5, 6, 7]
+    had = r"Some-v1, sb3-contrib TRPO, defaults, seed 5 had 4096 steps and evaluations of 2 episodes: remove its row"
+    for changed, options in ((suite, {"episodes": 3}), (suite.replace("4096", "8192"), {})):
+        with pytest.raises(ValueError, match=had):
+            peers(program, changed, seeds=4, first_seed=5, **options)
+    assert len(asked()) == 6
+
+
+def test_the_task_is_that_of_the_first_entry_with_its_preset(program):
+    Path("base.yaml").write_text("{total_steps: 300, env_kwargs: {g: 2}}")
+    peers(program, "Some-v1: {first: {preset: base.yaml}, other: {total_steps: 9}}", seeds=1, algorithms=("PPO",))
+    (job,) = asked()
+    assert (job["steps"], job["env_kwargs"], job["wrappers"]) == (300, {"g": 2}, [])
+
+
+def test_the_settings_of_rl_zoo_are_those_of_trpo(program):
+    suite = "HalfCheetah-v5: {default: {total_steps: 4096}}"
+    peers(program, suite, seeds=1, algorithms=("TRPO",), settings="zoo")
+    (job,) = asked()
+    assert (job["num_envs"], job["arguments"]["n_steps"], job["arguments"]["target_kl"]) == (2, 1024, 0.04)
+    assert [row.name for row in read_table(TABLE, RunResult)] == ["sb3-contrib TRPO, RL Zoo's settings"]
+    with pytest.raises(ValueError, match="give --algorithms TRPO"):
+        peers(program, suite, settings="zoo")
 
 
 def test_a_failed_run_is_named_and_does_not_stop_the_others(program):
@@ -70,7 +93,7 @@ def test_a_failed_run_is_named_and_does_not_stop_the_others(program):
     assert "Silent-v0, Stable-Baselines3 PPO, defaults, seed 0 failed: the program gave no answer" in str(failed.value)
     assert {row.env for row in read_table(TABLE, RunResult)} == {"Some-v1"}
     with pytest.raises(RuntimeError, match=r"no answer .*no-such-python"):
-        peers(Path("no-such-python"), "Some-v1: {default: {total_steps: 10}}", seeds=1)
+        peers(Path("no-such-python"), "Other-v1: {default: {total_steps: 10}}", seeds=1)
 
 
 @pytest.mark.parametrize("changed", ['wrapper: ["my:Scaled"]', "action_masks: info"])

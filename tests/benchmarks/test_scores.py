@@ -19,11 +19,23 @@ def test_random_actions_score_0_and_the_best_policy_scores_1():
     np.testing.assert_allclose(normalized(np.array([-20.0, 80.0, 30.0]), -20.0, 80.0), [0.0, 1.0, 0.5])
 
 
-def test_the_interquartile_mean_leaves_out_a_quarter_of_all_runs_at_each_end():
-    runs = np.sort(np.concatenate(OURS))
+def test_the_interquartile_mean_leaves_out_a_quarter_of_the_runs_at_each_end():
+    # As rliable: of all runs if the tasks have equal numbers, whatever their number.
+    for scores in (RNG.normal(1.0, 0.3, (3, 4)), RNG.normal(1.0, 0.3, (5, 3))):
+        assert interquartile_mean_over_tasks(scores).estimate == pytest.approx(np.sort(scores, None)[3:-3].mean())
+
+
+def test_a_task_with_more_seeds_weighs_no_more_in_the_interquartile_mean():
+    # 60 is divisible by the numbers of seeds and by 4; a quarter of the weight of all runs is 45.
+    weighted = sorted((score, 60 // len(task)) for task in OURS for score in task)
+    runs = np.concatenate([np.full(weight, score) for score, weight in weighted])
     found = interquartile_mean_over_tasks(OURS)
-    assert found.estimate == pytest.approx(runs[3:-3].mean())
+    assert found.estimate == pytest.approx(runs[45:-45].mean())
     assert found.low < found.estimate < found.high
+    returns = [0.0, 0.1, 0.5, 1.0]
+    for seeds in ((3, 3, 3, 3), (3, 3, 3, 5), (7, 1, 2, 3)):
+        tasks = [np.full(count, value) for count, value in zip(seeds, returns, strict=True)]
+        assert interquartile_mean_over_tasks(tasks).estimate == pytest.approx(0.3)
 
 
 def test_the_probability_of_improvement_counts_pairs_and_half_of_ties():

@@ -147,7 +147,7 @@ def test_a_load_counts_answers_and_their_latencies_and_raises_if_a_request_is_re
 
 
 def test_the_program_of_the_peer_uses_the_settings_of_a_job():
-    program = Path(timing.__file__).with_name("sb3_program.py")
+    program = Path(timing.__file__).with_name("sb3_speed.py")
     asked = set(re.findall(r'job\["(\w+)"\]', program.read_text()))
     assert len(asked) >= 9
     assert asked <= set(workloads.Job._fields)

@@ -1,5 +1,6 @@
 """`time-to-result`: real trainings, scripts that behave like one, and a fake Python for the peer."""
 
+import dataclasses
 import json
 import math
 import sys
@@ -10,8 +11,8 @@ import pytest
 
 from benchmarks import time_to_result
 from benchmarks.report import markdown
-from benchmarks.tables import RunResult, TimeResult, read_table, write_table
-from benchmarks.time_to_result import TimeToResult, compared
+from benchmarks.tables import CurvePoint, RunResult, TimeResult, read_table, write_table
+from benchmarks.time_to_result import TimeToResult, compared, first_passages
 from tf_trpo.cli.train import read_experiment
 
 PEER = f"""#!{sys.executable}
@@ -44,6 +45,9 @@ def targets(tmp_path, monkeypatch):
         ]
     ]
     write_table(folder / "results.csv", rows)
+    curve = [(0, 250_000, 20.0), (1, 250_000, 22.0), (0, 500_000, 20.0), (1, 500_000, 31.0), (1, 750_000, 99.0)]
+    points = [CurvePoint("CartPole-v1", "sb3-contrib", seed, steps, value, 0.0, 0.0) for seed, steps, value in curve]
+    write_table(folder / "curves.csv", points)
 
 
 def test_a_training_is_timed_to_the_evaluation_that_reaches_the_peers_return_and_no_longer(monkeypatch):
@@ -73,9 +77,17 @@ def test_a_training_is_timed_to_the_evaluation_that_reaches_the_peers_return_and
     assert (peer.name, peer.steps) == ("sb3-contrib", 1_000_000)
     assert 0.25 * 1_000_000 / 10_240 + 0.25 < peer.seconds < 30.0
     assert rows[0]["default, times as fast"] == pytest.approx(peer.seconds / ours.seconds, rel=1e-3)
+    # The mean of its curves is 25.5 after half of the training.
+    assert rows[0]["default, of its first passage"] == rows[0]["default, times as fast"] / 2
     Path("asked").unlink()
     assert command.tables()[0][1] == rows
     assert not Path("asked").exists()
+    for changed, words in (
+        ({"eval_every": 3_000}, "CartPole-v1, default, seed 3 was measured with total_steps=10000000 eval_every=2000"),
+        ({"sb3_steps": 9}, "CartPole-v1, sb3-contrib, seed 0 was measured with sb3_steps=10000, not sb3_steps=9"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            dataclasses.replace(command, **changed).tables()
     peers = Path("results/peers/results.csv")
     write_table(peers, [row._replace(deterministic=40.0) for row in read_table(peers, RunResult)])
     with pytest.raises(ValueError, match="the return to reach in CartPole-v1 was 25: remove the table"):
@@ -124,20 +136,26 @@ def test_our_settings_are_presets_of_the_command_train(name, presets, monkeypatc
 def test_the_document_has_the_table_of_the_measured_times():
     root = Path(time_to_result.__file__).parents[1]
     rows = read_table(root / "docs" / "results" / "times.csv", TimeResult)
-    assert "\n".join(markdown(compared(rows))) in (root / "docs" / "performance.md").read_text(encoding="utf-8")
+    passages = first_passages(root / "docs" / "results", {row.env: row.target for row in rows})
+    assert "\n".join(markdown(compared(rows, passages))) in (root / "docs" / "performance.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def row(env, name, seconds):
-    return [TimeResult(env, name, seed, 1, 10.0, each) for seed, each in enumerate(seconds)]
+    return [TimeResult(env, name, seed, 1, 10.0, each, "") for seed, each in enumerate(seconds)]
 
 
-def test_the_median_seed_counts_and_a_run_that_never_reaches_the_return_is_the_slowest():
-    rows = [*row("A", "sb3-contrib", [100]), *row("A", "fast", [4, 10, 5]), *row("A", "default", [20, math.inf, 50])]
-    rows += [*row("B", "sb3-contrib", [300]), *row("B", "fast", [10]), *row("B", "default", [math.inf, math.inf, 50])]
-    a, b, mean = compared(rows)
+def test_the_median_seed_counts_and_settings_are_not_faster_if_a_seed_never_reaches_the_return():
+    rows = [*row("A", "sb3-contrib", [100]), *row("A", "fast", [4, 10, 5]), *row("A", "default", [20, 90, 50])]
+    rows += [*row("B", "sb3-contrib", [300]), *row("B", "fast", [10]), *row("B", "default", [math.inf, 10, 50])]
+    passages = {"A": 0.5, "B": 1.0}
+    a, b, mean = compared(rows, passages)
     assert (a["fast, times as fast"], a["default, times as fast"]) == (20.0, 2.0)
     assert (b["fast, times as fast"], b["default, times as fast"]) == (30.0, 0.0)
-    assert (a["default"], b["default"]) == ("20, not reached, 50", "not reached, not reached, 50")
+    assert (a["fast, of its first passage"], b["fast, of its first passage"]) == (10.0, 30.0)
+    assert (a["default"], b["default"]) == ("20, 90, 50", "not reached, 10, 50")
     assert (mean["fast, times as fast"], mean["default, times as fast"]) == (25.0, 1.0)
-    *_, mean = compared(rows[:-3])
-    assert mean == {"environment": "interquartile mean", "fast, times as fast": 25.0}
+    *_, mean = compared(rows[:-3], passages)
+    factors = {"fast, times as fast": 25.0, "fast, of its first passage": 20.0}
+    assert mean == {"environment": "interquartile mean", **factors}

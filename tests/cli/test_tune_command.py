@@ -14,7 +14,7 @@ from tf_trpo.cli.tune import REFUSED, TuneOptions, read_command
 from tf_trpo.experiment.conversion import leaves
 from tf_trpo.experiment.options import option_name
 from tf_trpo.extras import not_installed
-from tf_trpo.tuning import Choice, Range, Tuning
+from tf_trpo.tuning import Choice, Range, Tuning, TuningFailedError
 from tf_trpo.tuning.training import watched
 
 TINY = ["--trials", "3", "--steps", "64", "--evaluations", "2", "--check-seeds", "2"]
@@ -46,6 +46,21 @@ def test_train_accepts_the_best_settings(base, tmp_path, monkeypatch, capsys):
     assert {name: settings[name] for name in ("max_kl", "gamma")} == result["best"]["settings"]
     assert (settings["env"], settings["total_steps"], settings["hidden_sizes"]) == ("CartPole-v1", 64, [4])
     assert settings["seed"] == 0
+
+
+def test_the_result_is_printed_although_the_check_failed(base, tmp_path, monkeypatch, capsys):
+    def failed(*_):
+        raise TuningFailedError("it fell apart")
+
+    monkeypatch.setattr("tf_trpo.tuning.search.work_on_check", failed)
+    # A trial with other settings is the best.
+    monkeypatch.setattr("tf_trpo.tuning.work.train_once", lambda experiment, *_: experiment.algorithm.max_kl)
+    with pytest.raises(SystemExit) as exit_info:
+        main(["tune", "--env", "CartPole-v1", *base, *TINY, "--output", str(tmp_path)])
+    assert exit_info.value.code == 3
+    captured = capsys.readouterr()
+    assert "check on fresh seeds FAILED: it fell apart. Keep the default settings" in captured.out
+    assert captured.err.splitlines()[-1] == "error: it fell apart; the same command repeats the check"
 
 
 def test_options_are_those_of_the_search_and_the_settings_of_train(tmp_path):

@@ -189,6 +189,28 @@ def test_a_search_whose_trials_all_fail_ends(tiny, returning, tmp_path):
     assert len(trained) == 3
 
 
+def test_a_failed_check_loses_no_search_and_is_repeated(tiny, returning, tmp_path):
+    def fails_in_the_check(experiment):
+        if experiment.run.seed == check_seeds(0, 2)[1] and experiment.algorithm.max_kl != 0.01:
+            raise EnvironmentFailedError("environment 0\x1b fell apart")
+        return far_from_the_best(experiment)
+
+    tuning = Tuning(tiny, trials=5, space=SPACE, check_seeds=2)
+    returning(fails_in_the_check)
+    failed = tuning.run(tmp_path / "search")
+    assert failed.comparison is None
+    words = f"with seed {check_seeds(0, 2)[1]}, failed: EnvironmentFailedError: environment 0\x1b fell apart"
+    assert words in failed.check_failure
+    assert failed.check_failure in failed.verdict
+    assert "Keep the default settings" in failed.verdict
+    assert json.loads((tmp_path / "search" / "result.json").read_text())["check_failure"] == failed.check_failure
+    assert Experiment.from_file(failed.preset).algorithm.max_kl == failed.settings["max_kl"]
+    trained = returning(far_from_the_best)
+    again, whole = tuning.run(tmp_path / "search"), tuning.run(tmp_path / "whole")
+    assert trained[0].run.seed == check_seeds(0, 2)[1]
+    assert (again.check_failure, again.comparison, again.verdict) == (None, whole.comparison, whole.verdict)
+
+
 def test_a_search_continues_with_more_trials_and_another_check(tiny, returning, tmp_path):
     returning(far_from_the_best)
     Tuning(tiny, trials=5, space=SPACE, check_seeds=2).run(tmp_path / "search")

@@ -20,7 +20,7 @@ from tf_trpo.experiment.environment_id import check_imports, flag_for
 from tf_trpo.experiment.options import option_name
 from tf_trpo.experiment.run_folder import folder_name
 from tf_trpo.tuning.space import NOT_SEARCHED, read_space
-from tf_trpo.tuning.tuning import Tuning
+from tf_trpo.tuning.tuning import Tuning, TuningFailedError
 
 if TYPE_CHECKING:
     from tf_trpo.tuning import TuningResult
@@ -58,8 +58,8 @@ class TuneOptions:
     evaluations: int = Tuning.evaluations
     """Evaluations during each training, at which trials are compared."""
     prune: bool = Tuning.prune
-    """Stop a trial early if its best evaluation so far is worse than the median of the other trials at the same
-    evaluation."""
+    """Stop a trial early if its best evaluation so far is worse than the median, at the same evaluation, of the trials
+    that were trained to the end."""
     check_seeds: int = Tuning.check_seeds
     """Number of fresh seeds on which the best and the default settings are compared at the end; 0 for no check."""
     jobs: int = Tuning.jobs
@@ -74,7 +74,11 @@ class TuneOptions:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Search or continue a search, check the best settings, and print the result."""
+    """Search or continue a search, check the best settings, and print the result.
+
+    Raises:
+      TuningFailedError: the search failed, or only its check; then the result is printed nevertheless.
+    """
     options, tuning, source = read_command([each for each in argv if each not in HELP])
     experiment = tuning.experiment
     if HELP & set(argv):
@@ -97,6 +101,8 @@ def main(argv: Sequence[str]) -> None:
         print(f"\nstopped; the same command continues the search in {folder}", file=sys.stderr)
         raise SystemExit(BY_SIGNAL + getattr(stopped, "number", signal.SIGINT)) from None
     _say(result)
+    if result.check_failure is not None:
+        raise TuningFailedError(f"{result.check_failure}; the same command repeats the check")
 
 
 def read_command(argv: Sequence[str]) -> tuple[TuneOptions, Tuning, str]:

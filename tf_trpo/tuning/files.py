@@ -70,13 +70,13 @@ def preset_text(experiment: Experiment, words: str) -> str:
 
     Args:
       experiment: the settings.
-      words: a comment for the beginning of the file.
+      words: a comment for the beginning of the file; control characters, which YAML does not allow, become spaces.
     """
     chosen = {name: value for name, value in experiment.changes().items() if name not in OF_RUNS}
     first = {"env": experiment.env, "total_steps": experiment.run.total_steps}
     plain = json.loads(json.dumps({**first, **chosen}))
-    comment = "".join(f"# {line}\n" for line in words.splitlines())
-    return comment + yaml.safe_dump(plain, sort_keys=False, default_flow_style=None)
+    lines = ("".join(letter if letter.isprintable() else " " for letter in line) for line in words.splitlines())
+    return "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(plain, sort_keys=False, default_flow_style=None)
 
 
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:

@@ -80,8 +80,13 @@ class Search:
                 best = best_of(study.records())
                 if best is None:
                     raise TuningFailedError(f"none of {self.tuning.trials} trials was trained to its end")
-                comparison = self._compare(study, best, table)
-            return self._finish(study, best, comparison)
+                comparison, failure = None, None
+                try:
+                    comparison = self._compare(best, table)
+                except TuningFailedError as error:
+                    # Trials of hours are not lost with a training of the check.
+                    failure = str(error)
+            return self._finish(study, best, comparison, failure)
 
     def _start(self) -> Experiment:
         """Return the experiment with the defaults written out that depend on the environment's actions."""
@@ -115,8 +120,8 @@ class Search:
                 repair=study.repeat_killed,
             )
 
-    def _compare(self, study: Study, best: TrialRecord, table: TrialTable) -> Comparison | None:
-        """Train the best settings and the default ones on fresh seeds."""
+    def _compare(self, best: TrialRecord, table: TrialTable) -> Comparison | None:
+        """Train the best settings and the default ones on fresh seeds; raise TuningFailedError if a training fails."""
         seeds = check_seeds(self.tuning.experiment.run.seed, self.tuning.check_seeds)
         if not seeds or best.is_default:
             return None
@@ -133,11 +138,13 @@ class Search:
         found = [value for name, value in values.items() if value is not None and not name.startswith(DEFAULT)]
         return compared(seeds, default, found)
 
-    def _finish(self, study: Study, best: TrialRecord, comparison: Comparison | None) -> TuningResult:
+    def _finish(
+        self, study: Study, best: TrialRecord, comparison: Comparison | None, failure: str | None
+    ) -> TuningResult:
         assert best.value is not None, "a complete trial has a value"
         records, preset = study.records(), self.folder / "best.yaml"
         experiment = self.tuning.experiment.replace(**best.settings)
-        verdict = self._verdict(best, comparison)
+        verdict = _verdict(best, comparison, failure)
         states = dict(collections.Counter(record.state for record in records))
         write_whole(preset, preset_text(experiment, _preset_words(best, verdict, self.tuning)))
         importances = study.importances()
@@ -149,20 +156,25 @@ class Search:
                 "importances": importances,
                 "comparison": None if comparison is None else dataclasses.asdict(comparison),
                 "verdict": verdict,
+                "check_failure": failure,
             },
         )
         draw(self.folder, records, importances)
-        return TuningResult(self.folder, best.settings, experiment, best.value, states, preset, comparison, verdict)
+        return TuningResult(
+            self.folder, best.settings, experiment, best.value, states, preset, comparison, verdict, failure
+        )
 
-    def _verdict(self, best: TrialRecord, comparison: Comparison | None) -> str:
-        if best.is_default:
-            return "The search found nothing better than the default settings: they are the best trial."
-        if comparison is None:
-            return (
-                f"The best trial returned {best.value:.4g} in the search. It was not checked on fresh seeds: "
-                "the best of many trials is always partly luck."
-            )
+
+def _verdict(best: TrialRecord, comparison: Comparison | None, failure: str | None) -> str:
+    if best.is_default:
+        return "The search found nothing better than the default settings: they are the best trial."
+    if comparison is not None:
         return comparison.verdict(float(best.value or 0.0))
+    found = f"The best trial returned {best.value:.4g} in the search."
+    if failure is not None:
+        advice = "Keep the default settings; the same search repeats the check."
+        return f"{found} The check on fresh seeds FAILED: {failure}. {advice}"
+    return f"{found} It was not checked on fresh seeds: the best of many trials is always partly luck."
 
 
 def _others(folder: Path) -> Iterator[Path]:

@@ -64,8 +64,8 @@ class Study:
       folder: folder of the search; study.db in it holds the trials.
       space: the search space.
       seed: seed from which settings are drawn.
-      prune: stop a trial early if its best evaluation so far is worse than the median of the other trials at the
-        same evaluation.
+      prune: stop a trial early if its best evaluation so far is worse than the median, at the same evaluation, of the
+        trials that were trained to the end.
 
     Raises:
       ValueError: study.db is damaged, or is no database.

@@ -39,8 +39,9 @@ class TuningResult:
       trials: state -> number of trials, such as {"complete": 12, "pruned": 28}.
       preset: YAML file with the best settings, for `train --preset` and `Experiment.from_file`.
       comparison: comparison with the default settings on fresh seeds; None if the best trial has the default settings,
-        or if check_seeds is 0.
+        if check_seeds is 0, or if the check failed.
       verdict: text that says whether the best settings are better than the default ones.
+      check_failure: why a training of the check failed; None if none failed. Running the search again repeats it.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class TuningResult:
     preset: Path
     comparison: Comparison | None
     verdict: str
+    check_failure: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +65,9 @@ class Tuning:
         tf_trpo.Experiment.from_file(result.preset).train("runs/tuned")
 
     A trial trains with some settings, and its value is the mean return of the final evaluation. The first trial has the
-    experiment's own settings. Trials that are worse than the median of the others at the same evaluation are stopped
-    early. At the end, the best settings and the experiment's own ones are trained on seeds that the search did not use.
+    experiment's own settings. A trial is stopped early if it is worse than the median, at the same evaluation, of the
+    trials that were trained to the end. At the end, the best settings and the experiment's own ones are trained on
+    seeds that the search did not use.
 
     Raises:
       ValueError: a setting is outside its range, or a setting of the search space cannot be searched.
@@ -108,6 +111,8 @@ class Tuning:
 
     def run(self, folder: str | os.PathLike[str]) -> TuningResult:
         """Run or continue a search, check the best settings, and write all results to a folder.
+
+        If a training of the check fails, the result says so, and running the search again continues the check.
 
         Args:
           folder: folder of the search. It must not exist, or must hold a search whose settings are equal except for

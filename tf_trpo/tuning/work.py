@@ -117,4 +117,5 @@ def work_on_check(runs: Sequence[tuple[str, Experiment]], tuning: Tuning, folder
             try:
                 train_once(experiment, folder / "check" / name, tuning.evaluations, lambda *_: False)
             except FAILURES as error:
-                raise TuningFailedError(f"the training {name} of the final check failed: {described(error)}") from error
+                where = f"the training {name} of the final check, with seed {experiment.run.seed},"
+                raise TuningFailedError(f"{where} failed: {described(error)}") from error
