@@ -56,22 +56,24 @@ def by_task(runs: Mapping[str, NDArray[np.float64]], ranges: Mapping[str, tuple[
     return [normalized(returns, *ranges[task]) for task, returns in runs.items()]
 
 
-def _middle(scores: Scores) -> float:
+def _middle(scores: Scores) -> NDArray[np.float64]:
     # Every run is repeated until all tasks have the same number, so that a task with more seeds does not weigh more.
-    number = math.lcm(*map(len, scores))
-    return float(stats.trim_mean(np.concatenate([np.repeat(task, number // len(task)) for task in scores]), 0.25))
+    number = math.lcm(*(task.shape[-1] for task in scores))
+    runs = [np.repeat(task, number // task.shape[-1], axis=-1) for task in scores]
+    return stats.trim_mean(np.concatenate(runs, axis=-1), 0.25, axis=-1)
 
 
-def _improvement(scores: Scores, others: Scores) -> float:
-    signs = [np.sign(ours[:, None] - theirs).mean() for ours, theirs in zip(scores, others, strict=True)]
-    return float(0.5 + 0.5 * np.mean(signs))
+def _improvement(scores: Scores, others: Scores) -> NDArray[np.float64]:
+    pairs = [np.sign(ours[..., None] - theirs[..., None, :]) for ours, theirs in zip(scores, others, strict=True)]
+    return 0.5 + 0.5 * np.mean([signs.mean(axis=(-2, -1)) for signs in pairs], axis=0)
 
 
-def _bootstrapped(statistic: Callable[..., float], programs: Sequence[Scores]) -> Interval:
-    """Compute a statistic, and its 95% percentile bootstrap interval with seeds resampled within each task."""
+def _bootstrapped(statistic: Callable[..., NDArray[np.float64]], programs: Sequence[Scores]) -> Interval:
+    """Compute a statistic, and its 95% percentile bootstrap interval with seeds resampled within each task.
+
+    The statistic is a function of the scores of each task, [..., S].
+    """
     rng = np.random.default_rng(0)
-    drawn = [
-        statistic(*([rng.choice(task, len(task)) for task in scores] for scores in programs)) for _ in range(_RESAMPLES)
-    ]
+    drawn = statistic(*([rng.choice(task, (_RESAMPLES, len(task))) for task in scores] for scores in programs))
     low, high = np.percentile(drawn, [2.5, 97.5])
     return Interval(*map(np.asarray, (statistic(*programs), low, high)))
