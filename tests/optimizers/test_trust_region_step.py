@@ -65,6 +65,9 @@ def test_scaling_the_advantages_leaves_the_step_as_it_is(stepper, scale):
     step, scaled = stepper.run(3), stepper.run(3, scale=scale)
     assert scaled.outcome.backtracks == step.outcome.backtracks
     assert distance(scaled, step) < 0.01
+    for name in ("gradient_norm", "predicted_improvement"):
+        assert getattr(scaled.outcome, name) == pytest.approx(scale * getattr(step.outcome, name), rel=0.01)
+    assert 0 < scaled.outcome.cg_residual < 0.1
 
 
 def test_both_fisher_vector_products_give_the_same_step(make_stepper):

@@ -28,13 +28,13 @@ class Outcome(NamedTuple):
         line search judged. With multipliers, this is computed from the mixed advantages. If the step had to restore a
         limit, it is by how much the figure above that limit fell.
       max_kl_over_states: float64, the largest KL(old || new) over valid samples, in nats.
-      gradient_norm: |g|, Euclidean norm of the surrogate's gradient.
-      step_norm: |theta_new - theta_old|, Euclidean.
+      gradient_norm: float64, |g|, Euclidean norm of the surrogate's gradient.
+      step_norm: float64, |theta_new - theta_old|, Euclidean.
       entropy: float64, mean entropy of the new policy, in nats; None if the policy has no closed form of it.
       backtracks: int32, j: the candidate is ratio^j times the full step; None without a line search.
       cg_status: int32, a `ConjugateGradientStatus`; like the next two figures, None without conjugate gradient.
       cg_iterations: int32, products with the Fisher matrix.
-      cg_residual: |g - (F + damping I) x| / |g|, where g includes the gradients of bonuses.
+      cg_residual: float64, |g - (F + damping I) x| / |g|, where g includes the gradients of bonuses.
       trust_region_radius: float64, the limit on the KL of this step, in nats; None if nothing limits the KL.
       penalty_coefficient: float64, C of L - C KL in this step; None without a penalty.
       entropy_bonus: float64, by how much the entropy bonus rose; 0 if refused, None without the bonus.
