@@ -15,7 +15,7 @@ class Outcome(NamedTuple):
     it is the only one.
 
     Attributes:
-      accepted: bool, whether the parameters changed.
+      accepted: bool, whether the step was taken.
       line_search_status: int32, a `LineSearchStatus`: accepted, not used, or why the candidate was refused.
       surrogate: float64, L(new), the mean importance-sampled advantage after the step.
       predicted_improvement: float64, the product of g and the step s: the improvement by a linear model; 0 if refused.
@@ -24,9 +24,10 @@ class Outcome(NamedTuple):
       kl: float64, mean joint KL(old || new) over valid samples, in nats; 0 if refused.
       candidate_kl: float64, KL(old || candidate), in nats: the largest over valid samples if the algorithm limits it,
         otherwise the mean.
-      candidate_improvement: float64, L(candidate) - L(old) plus the bonuses, if any. For a refused step, it is what the
-        line search judged. With multipliers, this is computed from the mixed advantages. If the step had to restore a
-        limit, it is by how much the figure above that limit fell.
+      candidate_improvement: float64, L(candidate) - L(old) plus the bonuses, if any; negative for some accepted steps
+        that had to restore a limit. For a refused step, it is what the line search judged: with multipliers, the
+        improvement computed from the mixed advantages; if the step had to restore a limit, by how much the figure above
+        that limit fell.
       max_kl_over_states: float64, the largest KL(old || new) over valid samples, in nats.
       gradient_norm: float64, |g|, Euclidean norm of the surrogate's gradient.
       step_norm: float64, |theta_new - theta_old|, Euclidean.
