@@ -146,7 +146,7 @@ def test_the_description_is_written_once_even_if_training_is_resumed(tmp_path):
 def test_the_compiled_settings_are_shown_unless_others_are_given(tmp_path):
     write(tmp_path / "own", *figure(10))
     [(_, text)] = tensors(tmp_path / "own")["config"]
-    shown = {"policy_optimizer": "TrustRegion", "max_kl": None, "max_backtracks": 10, "gamma": 0.99}
+    shown = {"policy_optimizer": "TrustRegion", "max_kl": None, "max_backtracks": 40, "gamma": 0.99}
     shown |= {"value_learning_rate": 0.001}
     for name, value in shown.items():
         assert f"<td>{name}</td><td>{value}</td>" in text.item().decode()

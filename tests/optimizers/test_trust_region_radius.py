@@ -36,7 +36,8 @@ def expected_radius(outcome, radius, optimizer):
     rule = optimizer.radius
     if outcome.line_search_status == LineSearchStatus.NO_DIRECTION:
         return radius
-    reached = outcome.backtracks == 0 or outcome.candidate_kl >= optimizer.search.backtrack_ratio**2 * radius
+    least = 1e-3 if outcome.backtracks == 0 else optimizer.search.backtrack_ratio**2
+    reached = outcome.candidate_kl >= least * radius
     if not outcome.accepted or outcome.improvement_ratio < rule.shrink_below:
         radius *= rule.shrink_factor
     elif outcome.improvement_ratio > rule.expand_above and reached:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tf_trpo.numerics import LineSearchStatus
-from tf_trpo.optimizers import NaturalDirection, TrustRegion
+from tf_trpo.optimizers import AdaptiveRadius, NaturalDirection, TrustRegion
 
 SEEDS = range(6)
 WIDE = TrustRegion(0.5, direction=NaturalDirection(cg_iterations=60))
@@ -65,6 +65,9 @@ def test_scaling_the_advantages_leaves_the_step_as_it_is(stepper, scale):
     step, scaled = stepper.run(3), stepper.run(3, scale=scale)
     assert scaled.outcome.backtracks == step.outcome.backtracks
     assert distance(scaled, step) < 0.01
+    for name in ("gradient_norm", "predicted_improvement"):
+        assert getattr(scaled.outcome, name) == pytest.approx(scale * getattr(step.outcome, name), rel=0.01)
+    assert 0 < scaled.outcome.cg_residual < 0.1
 
 
 def test_both_fisher_vector_products_give_the_same_step(make_stepper):
@@ -99,15 +102,22 @@ def test_the_direction_is_that_of_the_fisher_matrix_of_a_part_of_the_samples(mak
     assert cosine_to_solution(batch) < 0.999
 
 
-def test_a_policy_that_is_sure_of_one_action_still_takes_a_step(make_stepper):
-    """In float32, the curvature along the step is 0 by underflow: the damping alone measures the step."""
-    stepper = make_stepper(TrustRegion(max_kl=0.01), "categorical")
+@pytest.mark.parametrize(("gap", "shortened"), [(19.0, True), (20.0, True), (21.0, False), (34.0, False)])
+def test_a_policy_that_is_sure_of_one_action_still_takes_a_step(gap, shortened, make_stepper):
+    """A small curvature gives a full step that is far too long; from some gap on, the damping alone measures it.
+
+    Such a step is far inside the trust region, and says nothing for a larger one.
+    """
+    stepper = make_stepper(TrustRegion(max_kl=0.01, radius=AdaptiveRadius()), "categorical")
     stepper.restart(0)
-    stepper.policy.encoder.output_layer.bias.assign([34.0, 0.0, 0.0, 0.0])
-    batch = stepper.batch(0)
+    stepper.policy.encoder.output_layer.bias.assign([gap, 0.0, 0.0, 0.0])
+    batch = stepper.batch(2)
     assert set(batch.actions.numpy()) == {0}
     result = stepper.step(batch)
     assert result.outcome.accepted
     assert result.improvement > 0
     assert result.kl <= 0.01
-    np.testing.assert_allclose(np.linalg.norm(result.change), np.sqrt(2 * 0.01 / 0.1), rtol=1e-5)
+    assert (result.outcome.backtracks > 10) == shortened
+    if not shortened:
+        np.testing.assert_allclose(np.linalg.norm(result.change), np.sqrt(2 * 0.01 / 0.1), rtol=1e-5)
+        assert float(stepper.state.adapted) == 0.01

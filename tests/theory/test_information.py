@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import scipy.integrate
+import scipy.special
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,6 +73,18 @@ def test_divergence_does_not_depend_on_rounding_of_sums():
     assert kl_divergence([5e-324, 1.0], [0.5, 0.5]) == pytest.approx(np.log(2))
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_probabilities_of_less_precision_are_distributions(dtype):
+    """As a network gives them: their sum differs from 1 by the rounding of their type."""
+    exact = scipy.special.softmax(np.arange(-3.0, 4.0) / 3)
+    p = exact.astype(dtype)
+    assert abs(p.sum(dtype=np.float64) - 1) > 1e-9
+    assert entropy(p) == pytest.approx(scipy.stats.entropy(p.astype(np.float64)), rel=1e-12)
+    assert kl_divergence(p, exact) == pytest.approx(0, abs=float(np.finfo(dtype).eps))
+    with pytest.raises(ValueError, match="p must sum"):
+        entropy(p * dtype(0.9))
+
+
 def integral(integrand, mean, std):
     return scipy.integrate.quad(integrand, mean - 12 * std, mean + 12 * std, epsabs=1e-12, limit=200)[0]
 
@@ -120,11 +133,21 @@ def test_divergence_of_gaussians_of_any_scale_is_accurate(ratio, unit):
 
 
 @pytest.mark.parametrize(
+    ("std_p", "std_q", "expected"), [(1e200, 1e-200, np.inf), (1e-200, 1e200, 400 * np.log(10) - 0.5)]
+)
+def test_divergence_of_gaussians_whose_ratio_is_beyond_float64(std_p, std_q, expected):
+    assert gaussian_kl_divergence(0.0, std_p, 0.0, std_q) == pytest.approx(expected)
+    assert gaussian_kl_divergence(1.0, std_p, 0.0, 1e-200) == np.inf
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: entropy([0.5, 0.6]), "p must sum"),
         (lambda: kl_divergence([0.5, 0.5], [1.5, -0.5]), "q must be probabilities"),
         (lambda: entropy(1.0), "p must be"),
+        (lambda: kl_divergence([0.5, 0.5], [1.0]), "as many outcomes"),
+        (lambda: cross_entropy([[1.0]], [[0.5, 0.5]]), "as many outcomes"),
         (lambda: information(1.5), "probability"),
         (lambda: information(np.nan), "probability"),
         (lambda: entropy([1.0], "bans"), "unit"),

@@ -71,7 +71,7 @@ def backtracking_line_search(
     max_kl: float | tf.Tensor,
     limits: Sequence[Limit] = (),
     ratio: float | tf.Tensor = 0.8,
-    max_backtracks: int = 10,
+    max_backtracks: int = 40,
     figures: tuple[tf.Tensor, ...] = (),
 ) -> LineSearchResult:
     """Find the first theta + ratio^j step, j = 0 .. max_backtracks, that improves the objective within all limits.

@@ -8,6 +8,9 @@ from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import LineSearchResult, LineSearchStatus, scalar
 from tf_trpo.ranges import require, require_allowed
 
+_LEAST_SHARE = 1e-3
+"""Smallest KL of a full step, as a share of the limit, at which the KL's quadratic model set its length."""
+
 
 @dataclasses.dataclass(frozen=True)
 class AdaptiveRadius:
@@ -69,9 +72,11 @@ class AdaptiveRadius:
         # A zero gradient is no evidence against the model.
         no_direction = tf.equal(search.status, LineSearchStatus.NO_DIRECTION)
         rho = tf.math.divide_no_nan(search.improvement, predicted)
-        # A step that was not shortened has reached the limit. So has a shortened step if the next longer candidate
-        # would exceed the limit by the quadratic model.
-        reached = (search.backtracks == 0) | (search.kl >= backtrack_ratio**2 * radius)
+        # A step that was not shortened has reached the limit, unless the damped curvature set its length: then its KL
+        # is about a millionth of the limit. A shortened step has reached the limit if the next longer candidate would
+        # exceed it by the quadratic model.
+        full = (search.backtracks == 0) & (search.kl >= _LEAST_SHARE * radius)
+        reached = full | (search.kl >= backtrack_ratio**2 * radius)
         shrinks = ~no_direction & (~accepted | (rho < self.shrink_below))
         grows = accepted & (rho > self.expand_above) & reached
         # tf.where would make float32 tensors of Python numbers.

@@ -24,8 +24,8 @@ class Backtracking:
 
     backtrack_ratio: float = 0.8
     """Factor between two candidates, in (0, 1)."""
-    max_backtracks: int = 10
-    """Largest number of candidates after the full step, in [0, 1000]."""
+    max_backtracks: int = 40
+    """Largest number of candidates after the full step, in [0, 1000]. A nearly deterministic policy needs up to 30."""
 
     def __post_init__(self) -> None:
         require_allowed(self, backtrack_ratio="(0, 1)", max_backtracks="[0, 1000]")

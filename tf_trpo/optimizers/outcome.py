@@ -15,7 +15,7 @@ class Outcome(NamedTuple):
     it is the only one.
 
     Attributes:
-      accepted: bool, whether the parameters changed.
+      accepted: bool, whether the step was taken.
       line_search_status: int32, a `LineSearchStatus`: accepted, not used, or why the candidate was refused.
       surrogate: float64, L(new), the mean importance-sampled advantage after the step.
       predicted_improvement: float64, the product of g and the step s: the improvement by a linear model; 0 if refused.
@@ -24,17 +24,18 @@ class Outcome(NamedTuple):
       kl: float64, mean joint KL(old || new) over valid samples, in nats; 0 if refused.
       candidate_kl: float64, KL(old || candidate), in nats: the largest over valid samples if the algorithm limits it,
         otherwise the mean.
-      candidate_improvement: float64, L(candidate) - L(old) plus the bonuses, if any. For a refused step, it is what the
-        line search judged. With multipliers, this is computed from the mixed advantages. If the step had to restore a
-        limit, it is by how much the figure above that limit fell.
+      candidate_improvement: float64, L(candidate) - L(old) plus the bonuses, if any; negative for some accepted steps
+        that had to restore a limit. For a refused step, it is what the line search judged: with multipliers, the
+        improvement computed from the mixed advantages; if the step had to restore a limit, by how much the figure above
+        that limit fell.
       max_kl_over_states: float64, the largest KL(old || new) over valid samples, in nats.
-      gradient_norm: |g|, Euclidean norm of the surrogate's gradient.
-      step_norm: |theta_new - theta_old|, Euclidean.
+      gradient_norm: float64, |g|, Euclidean norm of the surrogate's gradient.
+      step_norm: float64, |theta_new - theta_old|, Euclidean.
       entropy: float64, mean entropy of the new policy, in nats; None if the policy has no closed form of it.
       backtracks: int32, j: the candidate is ratio^j times the full step; None without a line search.
       cg_status: int32, a `ConjugateGradientStatus`; like the next two figures, None without conjugate gradient.
       cg_iterations: int32, products with the Fisher matrix.
-      cg_residual: |g - (F + damping I) x| / |g|, where g includes the gradients of bonuses.
+      cg_residual: float64, |g - (F + damping I) x| / |g|, where g includes the gradients of bonuses.
       trust_region_radius: float64, the limit on the KL of this step, in nats; None if nothing limits the KL.
       penalty_coefficient: float64, C of L - C KL in this step; None without a penalty.
       entropy_bonus: float64, by how much the entropy bonus rose; 0 if refused, None without the bonus.

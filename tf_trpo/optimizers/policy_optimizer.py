@@ -12,6 +12,7 @@ import msgspec
 from tf_trpo.estimation import Batch, weighted_mean
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import ConjugateGradientResult, LineSearchResult, LineSearchStatus, compiled_at_once
+from tf_trpo.numerics.scalars import dot
 from tf_trpo.optimizers.objective import Objective, OldPolicy
 from tf_trpo.optimizers.outcome import Outcome
 from tf_trpo.optimizers.problem import Problem
@@ -252,12 +253,12 @@ def _outcome(batch: Batch, old: OldPolicy, proposal: Proposal) -> Outcome:
     accepted = was_taken(search)
     step = search.theta - old.theta
     # If the step is refused because the gradient is not finite, the product is NaN, not 0.
-    predicted = tf.where(accepted, tf.cast(tf.reduce_sum(gradient * step), tf.float64), 0.0)
+    predicted = tf.where(accepted, dot(gradient, step), 0.0)
     gains = {name: tf.where(accepted, gain, 0.0) for name, gain in bonuses.items()}
     actual = tf.where(accepted, search.improvement, 0.0)
     for gain in gains.values():
         actual -= gain
-    gradient_norm = tf.norm(gradient)
+    gradient_norm = tf.sqrt(dot(gradient, gradient))
     old_surrogate = weighted_mean(tf.cast(batch.advantages, tf.float64), tf.cast(batch.weights, tf.float64))
     kl, max_kl_over_states, *entropy = search.figures
     outcome = Outcome(
@@ -272,7 +273,7 @@ def _outcome(batch: Batch, old: OldPolicy, proposal: Proposal) -> Outcome:
         candidate_improvement=search.improvement,
         max_kl_over_states=max_kl_over_states,
         gradient_norm=gradient_norm,
-        step_norm=tf.norm(step),
+        step_norm=tf.sqrt(dot(step, step)),
         entropy=entropy[0] if entropy else None,
         backtracks=search.backtracks,
         trust_region_radius=radius,
@@ -282,7 +283,8 @@ def _outcome(batch: Batch, old: OldPolicy, proposal: Proposal) -> Outcome:
     )
     if solution is None:
         return outcome
-    residual = tf.math.divide_no_nan(solution.residual_norm, gradient_norm if uphill is None else tf.norm(uphill))
+    whole = gradient_norm if uphill is None else tf.sqrt(dot(uphill, uphill))
+    residual = tf.math.divide_no_nan(tf.cast(solution.residual_norm, tf.float64), whole)
     return outcome._replace(cg_status=solution.status, cg_iterations=solution.iterations, cg_residual=residual)
 
 

@@ -3,9 +3,10 @@
 All functions take numbers or arrays and return float64 arrays. Shared arguments and errors:
 
 - p, q: distributions over K outcomes along the last axis, [..., K]; probabilities may be 0, and leading axes broadcast.
+  Probabilities in float32 are scaled to a sum of 1.
 - mean, std: parameters of a Gaussian with diagonal covariance, [..., D], or scalars if it is univariate; std > 0.
 - unit: unit of the result, "nats" (logarithm to the base e) or "bits" (to the base 2).
-- ValueError: p or q is not a distribution, a std is not positive and finite, or the unit is unknown.
+- ValueError: p or q is not a distribution, both differ in K, a std is not positive and finite, or the unit is unknown.
 
 Source: lecture, "The amount of information I (in bits or nats)" to "D_KL(p||q) = H(p, q) - H(p)".
 """
@@ -21,13 +22,17 @@ from scipy.special import entr, rel_entr, xlogy
 Unit = Literal["nats", "bits"]
 
 SUM_TOLERANCE = 1e-9
-"""Largest allowed distance of a distribution's sum from 1."""
+"""Largest allowed distance of a distribution's sum from 1, in float64."""
+_ROUNDING = 80.0
+"""The same in less precise types, in units of the type's rounding error: 1e-5 in float32."""
 
 _NATS = {"nats": 1.0, "bits": float(np.log(2.0))}
 
 
 def require_distributions(name: str, array: ArrayLike, shape: tuple[int, ...] | None = None) -> NDArray[np.float64]:
     """Return a float64 copy of an array that holds distributions along its last axis.
+
+    Distributions in a less precise type, such as float32, are scaled to a sum of 1.
 
     Args:
       name: name of the argument, for the message.
@@ -37,14 +42,17 @@ def require_distributions(name: str, array: ArrayLike, shape: tuple[int, ...] | 
     Raises:
       ValueError: the shape is wrong, the array is a scalar, an entry is negative or not finite, or a sum is not 1.
     """
-    probabilities = np.array(array, dtype=np.float64)
+    given = np.asarray(array)
+    probabilities = np.array(given, dtype=np.float64)
     if shape is not None and probabilities.shape != shape:
         raise ValueError(f"{name} must have the shape {shape}, got {probabilities.shape}")
     if probabilities.ndim == 0 or not np.isfinite(probabilities).all() or (probabilities < 0).any():
         raise ValueError(f"{name} must be probabilities in an array, finite and not negative")
-    if (np.abs(probabilities.sum(axis=-1) - 1) > SUM_TOLERANCE).any():
+    sums = probabilities.sum(axis=-1, keepdims=True)
+    rounding = _ROUNDING * float(np.finfo(given.dtype).eps) if given.dtype.kind == "f" else 0.0
+    if (np.abs(sums - 1) > max(SUM_TOLERANCE, rounding)).any():
         raise ValueError(f"{name} must sum to 1 along the last axis")
-    return probabilities
+    return probabilities / sums if rounding > SUM_TOLERANCE else probabilities
 
 
 def log1p_minus(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -81,7 +89,8 @@ def cross_entropy(p: ArrayLike, q: ArrayLike, unit: Unit = "nats") -> NDArray[np
 
     H(p, q) is infinite if p has mass on an outcome whose probability under q is 0.
     """
-    return _in_unit(-xlogy(require_distributions("p", p), require_distributions("q", q)).sum(axis=-1), unit)
+    p, q = _pair(p, q)
+    return _in_unit(-xlogy(p, q).sum(axis=-1), unit)
 
 
 def kl_divergence(p: ArrayLike, q: ArrayLike, unit: Unit = "nats") -> NDArray[np.float64]:
@@ -90,7 +99,7 @@ def kl_divergence(p: ArrayLike, q: ArrayLike, unit: Unit = "nats") -> NDArray[np
     The sum is over p log(p/q) - p + q, whose terms are nonnegative and of second order in q - p. So the divergence of
     nearly equal distributions is accurate, and does not depend on rounding errors of the distributions' sums.
     """
-    p, q = np.broadcast_arrays(require_distributions("p", p), require_distributions("q", q))
+    p, q = _pair(p, q)
     near = np.abs(q - p) < 0.5 * p
     relative = np.divide(q - p, p, out=np.zeros_like(p), where=near)
     terms = np.where(near, -p * log1p_minus(relative), rel_entr(p, q) + (q - p))
@@ -111,10 +120,21 @@ def gaussian_kl_divergence(
         ratio = std_p / std_q
         # 1/2 (v - 1 - log v) with v the ratio of the variances; v - 1 as a product is accurate for nearly equal ones.
         excess = (std_p - std_q) / std_q * (ratio + 1.0)
+        shift = 0.5 * ((np.atleast_1d(mean_p) - np.atleast_1d(mean_q)) / std_q) ** 2
     near = np.abs(excess) < 0.1
-    spread = np.where(near, -0.5 * log1p_minus(np.where(near, excess, 0.0)), 0.5 * excess - np.log(ratio))
-    shift = 0.5 * ((np.atleast_1d(mean_p) - np.atleast_1d(mean_q)) / std_q) ** 2
+    # The ratio may overflow, or underflow to 0.
+    log_ratio = np.log(std_p) - np.log(std_q)
+    spread = np.where(near, -0.5 * log1p_minus(np.where(near, excess, 0.0)), 0.5 * excess - log_ratio)
     return _in_unit(np.sum(spread + shift, axis=-1), unit)
+
+
+def _pair(p: ArrayLike, q: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return two sets of distributions over the same outcomes, with their leading axes broadcast."""
+    p, q = require_distributions("p", p), require_distributions("q", q)
+    if p.shape[-1] != q.shape[-1]:
+        raise ValueError(f"q must have as many outcomes as p ({p.shape[-1]}), got {q.shape[-1]}")
+    p, q = np.broadcast_arrays(p, q)
+    return p, q
 
 
 def _in_unit(nats: NDArray[np.float64], unit: Unit) -> NDArray[np.float64]:

@@ -248,16 +248,16 @@ class Learner:
         # This comes last, so that every figure of this iteration uses the statistics that the policy acted with.
         if self._average is not None:
             self._average.update(policy, prepared.policy_statistics)
-        sound = policy.encoder.update_normalization(prepared.policy_statistics)
-        moved = self._parameters(batch)
+        own = policy.encoder.update_normalization(prepared.policy_statistics)
+        before, after = (tf.cast(each, tf.float64) for each in (parameters, self._parameters(batch)))
         return PolicyResult(
             outcome,
             bound,
             {name: weighted_mean(figure, batch.rows.weights) for name, figure in figures.items()},
-            normalization_kl=weighted_mean(policy.action_distribution.kl(parameters, moved), batch.rows.weights),
-            statistics_are_finite=functools.reduce(
-                operator.and_, (samples.sound for samples in prepared.values), sound
+            normalization_kl=weighted_mean(
+                policy.action_distribution.kl(before, after), tf.cast(batch.rows.weights, tf.float64)
             ),
+            statistics_are_finite=functools.reduce(operator.and_, (samples.sound for samples in prepared.values), own),
         )
 
     def _fit_value_functions(self, prepared: Prepared, orders: tf.Tensor) -> list[ValueResult]:
