@@ -83,3 +83,10 @@ def test_the_children_of_a_killed_process_do_not_keep_its_lock(tmp_path):
         finally:
             process.kill()
             os.kill(child, signal.SIGKILL)
+
+
+def test_yaml_without_aliases_is_parsed_and_with_one_it_is_refused():
+    lines = ["a0: &a0 [1, 1]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9))]
+    assert files.parsed_yaml(lines[0], "preset mine") == {"a0": [1, 1]}
+    with pytest.raises(ValueError, match=r"^preset mine .*write the values of the alias \*a0 themselves"):
+        files.parsed_yaml("\n".join(lines), "preset mine")

@@ -111,14 +111,23 @@ def read_small(path: Path) -> str:
     return read_untrusted(os.path.realpath(path), _LARGEST_SMALL).decode("utf-8")
 
 
+class _WithoutAliases(yaml.SafeLoader):
+    """Refuses aliases: a few lines of them stand for more values than memory can hold."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"write the values of the alias *{self.peek_event().anchor} themselves")
+        return super().compose_node(parent, index)
+
+
 def parsed_yaml(text: str, name: str) -> Any:
     """Parse YAML that people write, which may hold numbers, text, lists and mappings only.
 
     Raises:
-      ValueError: the text is not YAML; the message begins with the name.
+      ValueError: the text is not YAML, or it has an alias; the message begins with the name.
     """
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _WithoutAliases)  # noqa: S506  a subclass of SafeLoader
     # For malformed scalars, PyYAML passes on exceptions of int, datetime and dict look-ups.
     except Exception as error:
         raise ValueError(f"{name} is not YAML: {error}") from None
