@@ -1,9 +1,11 @@
 """Runs from Python: errors are exceptions, and nothing is left behind."""
 
+import errno
 import json
 import logging
 import random
 import signal
+from urllib.error import URLError
 
 import keras
 import numpy as np
@@ -13,7 +15,7 @@ from keras.callbacks import LambdaCallback
 import tf_trpo
 from tf_trpo.callbacks import StopOnSignal
 from tf_trpo.experiment import RunFolder
-from tf_trpo.experiment.run import Run
+from tf_trpo.experiment.run import Run, RunNotWrittenError
 from tf_trpo.figures.histories import read_history
 from tf_trpo.rollouts import actor
 
@@ -65,6 +67,24 @@ def test_a_run_whose_callback_raises_is_saved_and_can_be_resumed(tmp_path):
     whole = experiment.train(tmp_path / "whole", callbacks=[Adds()]).agent
     for weight, expected in zip(again.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, expected)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), RunNotWrittenError),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), ConnectionRefusedError),
+        (TimeoutError("timed out"), TimeoutError),
+        (URLError("no host"), URLError),
+    ],
+)
+def test_only_errors_of_files_say_that_the_run_cannot_be_written(error, raised, tmp_path):
+    def fail(epoch, logs):
+        raise error
+
+    with pytest.raises(raised) as failure:
+        tf_trpo.Experiment().replace(**TINY).train(tmp_path / "run", callbacks=LambdaCallback(on_epoch_end=fail))
+    assert type(failure.value) is raised
 
 
 def test_a_warning_before_the_folder_is_made_does_not_end_the_run(tmp_path, monkeypatch, caplog):

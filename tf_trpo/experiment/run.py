@@ -115,7 +115,9 @@ class Run:
         try:
             yield
         except OSError as error:
-            if not self.begun:
+            # Errors of a connection are those of somebody's callback, as are subclasses such as those of requests.
+            is_of_files = type(error).__module__ == "builtins" and not isinstance(error, ConnectionError | TimeoutError)
+            if not (self.begun and is_of_files):
                 raise
             raise RunNotWrittenError(f"{error}; older checkpoints are as they were") from error
 
@@ -273,8 +275,7 @@ def _resumed(experiment: Experiment, folder: RunFolder) -> Experiment:
     changed = [name for name in sorted({*old, *new} - {*_SHOWN}) if old.get(name) != new.get(name)]
     refused = [name for name in changed if name not in CHANGEABLE]
     if refused:
-        *first, last = CHANGEABLE
-        changeable = f"{', '.join(first)} and {last}"
+        changeable = f"{', '.join(CHANGEABLE[:-1])} and {CHANGEABLE[-1]}"
         raise ValueError(f"a resumed run keeps its {', '.join(refused)}; only {changeable} can change")
     if folder.is_complete() and not changed:
         raise ValueError(f"{folder.path} is complete; a larger total_steps continues it")
