@@ -127,7 +127,7 @@ def parsed_yaml(text: str, name: str) -> Any:
       ValueError: the text is not YAML, or it has an alias; the message begins with the name.
     """
     try:
-        return yaml.load(text, _WithoutAliases)  # noqa: S506  a subclass of SafeLoader
+        return yaml.load(text, _WithoutAliases)
     # For malformed scalars, PyYAML passes on exceptions of int, datetime and dict look-ups.
     except Exception as error:
         raise ValueError(f"{name} is not YAML: {error}") from None
