@@ -6,5 +6,7 @@ RUN pip install --no-cache-dir --constraint constraints.txt ".[mujoco,serve,figu
 RUN useradd --create-home trpo
 USER trpo
 WORKDIR /home/trpo
+# Python is process 1, for which SIGTERM has no effect unless a program handles it. All commands handle SIGINT.
+STOPSIGNAL SIGINT
 ENTRYPOINT ["python", "-m", "tf_trpo"]
 CMD ["--help"]

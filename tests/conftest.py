@@ -74,6 +74,41 @@ hypothesis.settings.load_profile("tests")
 
 
 @pytest.fixture
+def says(caplog):
+    """says(pattern): context in which the library logs a message with the pattern."""
+
+    @contextlib.contextmanager
+    def context(pattern):
+        before = len(caplog.messages)
+        with caplog.at_level(logging.WARNING, "tf_trpo"):
+            yield
+        said = caplog.messages[before:]
+        assert any(re.search(pattern, message) for message in said), said
+
+    return context
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """unread(): context in which standard output and error are pipes without a reader, and write every line at once."""
+
+    @contextlib.contextmanager
+    def pipes():
+        with monkeypatch.context() as patch, contextlib.ExitStack() as stack:
+            for name in ("stdout", "stderr"):
+                reading, writing = os.pipe()
+                os.close(reading)
+                stream = stack.enter_context(open(writing, "w", buffering=1))
+                nowhere = stack.enter_context(open(os.devnull, "w"))
+                # To close the stream writes what is left.
+                stack.callback(os.dup2, nowhere.fileno(), writing)
+                patch.setattr(sys, name, stream)
+            yield
+
+    return pipes
+
+
+@pytest.fixture
 def refused(capsys):
     """refused(*arguments): the one line on standard error of a command that ends with status 2."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import stat
@@ -18,6 +19,52 @@ AGENT_FILE = "agent.keras"
 _LARGEST_SMALL = 2**20
 _ASIDE = ".partial-"
 """Prefix of the names of files that are being written."""
+_held: set[int] = set()
+"""Descriptors of this process's locks."""
+
+
+def _forget_locks() -> None:
+    while _held:
+        os.close(_held.pop())
+
+
+# A forked process, such as that of an environment, would keep the locks of this one after this one was killed.
+os.register_at_fork(after_in_child=_forget_locks)
+
+
+@contextmanager
+def locked(path: Path, refusal: str) -> Iterator[bool]:
+    """Lock a folder, or a file, which is made if it is missing, until the end; the system unlocks it after a kill.
+
+    Args:
+      path: the folder or file.
+      refusal: message of the error.
+
+    Yields:
+      Whether it is locked: some file systems have no locks.
+
+    Raises:
+      OSError: it cannot be opened.
+      ValueError: it is locked already, by another process or this one.
+    """
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+    _held.add(descriptor)
+    try:
+        is_locked = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(refusal) from None
+        except OSError:
+            is_locked = False
+        # The previous owner may have removed it just before it was locked here.
+        if not (path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())):
+            raise ValueError(refusal)
+        yield is_locked
+    finally:
+        if descriptor in _held:
+            _held.remove(descriptor)
+            os.close(descriptor)
 
 
 @contextmanager
@@ -32,7 +79,7 @@ def replaced_at_once(path: Path) -> Iterator[Path]:
         yield aside
         _synchronise(aside)
         aside.replace(path)
-        _synchronise(path.parent)
+        _synchronise_folder(path.parent)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
@@ -64,14 +111,23 @@ def read_small(path: Path) -> str:
     return read_untrusted(os.path.realpath(path), _LARGEST_SMALL).decode("utf-8")
 
 
+class _WithoutAliases(yaml.SafeLoader):
+    """Refuses aliases: a few lines of them stand for more values than memory can hold."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"write the values of the alias *{self.peek_event().anchor} themselves")
+        return super().compose_node(parent, index)
+
+
 def parsed_yaml(text: str, name: str) -> Any:
     """Parse YAML that people write, which may hold numbers, text, lists and mappings only.
 
     Raises:
-      ValueError: the text is not YAML; the message begins with the name.
+      ValueError: the text is not YAML, or it has an alias; the message begins with the name.
     """
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _WithoutAliases)
     # For malformed scalars, PyYAML passes on exceptions of int, datetime and dict look-ups.
     except Exception as error:
         raise ValueError(f"{name} is not YAML: {error}") from None
@@ -98,6 +154,15 @@ def read_untrusted(path: str | os.PathLike[str], largest: int) -> bytes:
             return file.read(status.st_size)
     finally:
         os.close(descriptor)
+
+
+def _synchronise_folder(path: Path) -> None:
+    try:
+        _synchronise(path)
+    except OSError as error:
+        # Some file systems cannot synchronise folders. The file itself is complete.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 def _synchronise(path: Path) -> None:

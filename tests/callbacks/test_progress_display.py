@@ -1,10 +1,12 @@
 """The display of progress: lines in a file, a live table on a terminal."""
 
+import errno
 import itertools
 import re
 from io import StringIO
 from types import SimpleNamespace
 
+import pytest
 import tensorflow as tf
 from rich.console import Console
 
@@ -110,3 +112,27 @@ def test_figures_that_do_not_exist_are_left_out_of_a_line_and_dots_on_a_terminal
     known = {name: figure for name, figure in figures(100).items() if not name.startswith(("rollout/", "train/ex"))}
     assert shown(plain(), known).splitlines()[0] == "steps 100/1000  no episode has ended yet  kl 0.0091  789 steps/s"
     assert re.search(r"mean episode return\s+\.\.\.", shown(terminal(), known))
+
+
+def test_lines_that_nobody_reads_do_not_end_the_training(unread):
+    callback = begun(None)
+    with unread():
+        callback.on_train_begin({})
+        for steps in (100, 200):
+            callback.on_epoch_end(0, figures(steps))
+        callback.on_train_end(figures(200))
+    assert callback._console.quiet
+
+
+@pytest.mark.parametrize("kind", [{}, {"force_terminal": True}])
+def test_a_display_that_cannot_be_written_does_not_end_the_training(kind):
+    class Full(StringIO):
+        writes = 0
+
+        def write(self, text):
+            self.writes += 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    console = Console(file=Full(), **kind)
+    assert shown(console, figures(100), figures(200)) == ""
+    assert console.file.writes

@@ -32,6 +32,17 @@ def test_the_first_signal_ends_training_after_the_iteration_and_the_second_immed
     assert handlers() == before
 
 
+def test_a_signal_whose_message_nobody_reads_is_received(unread):
+    callback = StopOnSignal()
+    callback.on_train_begin()
+    try:
+        with unread():
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        callback.release()
+    assert callback.received == signal.SIGINT
+
+
 def test_the_last_signal_is_the_one_received():
     callback = StopOnSignal()
     callback.set_model(SimpleNamespace(stop_training=False))

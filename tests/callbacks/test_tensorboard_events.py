@@ -238,8 +238,12 @@ def test_a_program_that_patches_tensorboards_writer_learns_the_folder_and_can_re
     assert scalars(tmp_path / "events") == {"figure": [(10, 1.0), (20, 1.0)]}
 
 
-def test_files_of_the_same_second_are_read_in_the_order_of_creation(tmp_path):
+@pytest.mark.parametrize("set_back", [0, 1000])
+def test_files_are_read_in_the_order_of_creation_even_if_the_clock_is_set_back(set_back, tmp_path, monkeypatch):
+    now = time.time()
+    monkeypatch.setattr(event_file_writer.time, "time", lambda: now)
     for step in (10, 20, 30):
         write(tmp_path, *figure(step), model=StandIn(step - 10))
+        now -= set_back
     assert len({path.name.split(".")[3] for path in tmp_path.iterdir()}) == 3
     assert scalars(tmp_path)["figure"] == [(10, 1.0), (20, 1.0), (30, 1.0)]

@@ -1,13 +1,16 @@
 """The cache of XLA's programs: only intact ones, in a folder of the user, of limited size."""
 
 import csv
+import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tf_trpo.cli import compiled
+from tf_trpo.files import locked
 
 
 @pytest.fixture
@@ -45,6 +48,57 @@ def test_a_damaged_program_is_deleted_and_not_used(folders, damage):
     compiled.fetch(store, copy)
     assert [path.name for path in copy.iterdir()] == ["whole.pb"]
     assert not damaged.exists()
+
+
+def test_a_full_disk_leaves_no_part_of_a_program_that_would_be_kept_as_whole(folders, monkeypatch):
+    store, copy = folders
+    (copy / "program.pb").write_bytes(b"a whole program")
+    compiled.keep(copy, store)
+    (copy / "program.pb").unlink()
+    kept = {path: path.read_bytes() for path in store.iterdir()}
+    write = Path.write_bytes
+
+    def full(path, program):
+        write(path, program[:5])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        compiled.fetch(store, copy)
+    assert not list(copy.iterdir())
+    # A program that is known already is not stored under another checksum.
+    (copy / "program.pb").write_bytes(b"a who")
+    compiled.keep(copy, store)
+    assert {path: path.read_bytes() for path in store.iterdir()} == kept
+
+
+def test_copies_that_killed_processes_left_are_removed_and_those_in_use_are_not(tmp_path, monkeypatch):
+    left, used, others = (tmp_path / f"tf_trpo-xla-{name}" for name in ("left", "used", "others"))
+    for folder in (left, used, others):
+        folder.mkdir(mode=0o700)
+        (folder / "program.pb").write_bytes(b"a program")
+    others.chmod(0o777)
+    with locked(used, "it is in use"):
+        compiled.remove_abandoned(tmp_path)
+    assert sorted(tmp_path.iterdir()) == [others, used]
+
+
+def test_the_copy_of_a_process_is_locked_until_it_is_removed(tmp_path, monkeypatch):
+    for name, value in {"XDG_CACHE_HOME": tmp_path / "cache", "TF_XLA_FLAGS": ""}.items():
+        monkeypatch.setenv(name, str(value))
+    del os.environ["TF_XLA_FLAGS"]
+    (tmp_path / "tf_trpo-xla-left").mkdir(mode=0o700)
+    endings = []
+    monkeypatch.setattr(compiled.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(compiled.atexit, "register", endings.append)
+    compiled.reuse_compiled_programs(1)
+    [copy] = tmp_path.glob("tf_trpo-xla-*")
+    assert os.environ["TF_XLA_FLAGS"].endswith(f"={copy}")
+    compiled.remove_abandoned(tmp_path)
+    (copy / "program.pb").write_bytes(b"a program")
+    endings.pop()()
+    assert not copy.exists()
+    assert [path.read_bytes() for path in tmp_path.glob("cache/tf_trpo/xla/*/*-program.pb")] == [b"a program"]
 
 
 def test_the_oldest_programs_are_deleted_first(folders):

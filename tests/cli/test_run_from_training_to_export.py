@@ -398,9 +398,11 @@ def test_git_ignores_what_commands_and_examples_write_in_a_checkout():
     assert ignored.returncode == 1
 
 
-def test_the_default_folder_is_the_first_one_that_does_not_exist(tmp_path, monkeypatch):
+def test_the_default_folder_is_the_first_one_that_is_free(tmp_path, monkeypatch):
     """Each is reserved, so that runs that start together have folders of their own; unused ones are removed."""
     monkeypatch.chdir(tmp_path)
+    # A process that was killed when it started has left it.
+    Path("runs/ALE-Pong-v5-7-2").mkdir(parents=True)
     with contextlib.ExitStack() as stack:
         taken = [stack.enter_context(free_run_folder("ALE/Pong-v5", 7)) for _ in range(3)]
         names = ["runs/ALE-Pong-v5-7", "runs/ALE-Pong-v5-7-2", "runs/ALE-Pong-v5-7-3"]
@@ -434,6 +436,15 @@ def test_a_training_that_is_ended_immediately_saves_the_agent(finished, tmp_path
     assert not (tmp_path / "run" / "evaluation.json").exists()
 
 
+def test_a_run_whose_output_nobody_reads_is_trained_to_its_end(small, tmp_path, unread):
+    with unread():
+        main(["train", *small, "--run-dir", str(tmp_path / "run")])
+        # Python does it at the end of the process.
+        sys.stdout.flush()
+        sys.stderr.flush()
+    assert RunFolder(tmp_path / "run").is_complete()
+
+
 def test_envpool_trains(small, tmp_path, capsys):
     pytest.importorskip("envpool")
     main(["train", *small, *GAUSSIAN, "--backend", "envpool", "--run-dir", str(tmp_path / "run")])
@@ -442,8 +453,6 @@ def test_envpool_trains(small, tmp_path, capsys):
     assert all(line.startswith(("steps ", UNKNOWN)) for line in lines)
 
 
-# The state of a Box2D environment cannot be saved.
-@pytest.mark.filterwarnings("ignore:the unfinished episodes cannot be played again:UserWarning")
 def test_box2d_trains_by_its_preset_and_the_standard_deviation_follows_its_schedule(small, tmp_path, capsys):
     pytest.importorskip("Box2D")
     folder, env = RunFolder(tmp_path / "run"), "LunarLanderContinuous-v3"

@@ -47,8 +47,6 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
 
 
-# The state of an environment that failed is lost; tests/training/test_faults.py checks the warning.
-@pytest.mark.filterwarnings("ignore:the unfinished episodes cannot be played again:UserWarning")
 @pytest.mark.parametrize(
     ("mode", "options", "checkpoints", "message"),
     [
@@ -72,10 +70,10 @@ def test_a_failed_run_is_saved_and_can_be_resumed(mode, options, checkpoints, me
         assert [line.split(" WARNING ")[1].split(":")[0] for line in lines] == [f"fault {n}" for n in (1, 2, 3, 4)]
     main(["train", "--resume", str(folder.path), "--quiet"])
     assert folder.is_complete()
+    assert "the unfinished episodes cannot be played again" in folder.events.read_text()
     assert read_history(folder.history)["time/iterations"].tolist() == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.filterwarnings("ignore:the unfinished episodes cannot be played again:UserWarning")
 def test_an_extended_run_that_was_interrupted_can_be_resumed(run, failed):
     failed("raise", "train", "--resume", "run", "--total-steps", "128", "--quiet")
     assert not run.evaluation.exists()

@@ -1,18 +1,21 @@
 """Runs from Python: errors are exceptions, and nothing is left behind."""
 
+import errno
 import json
 import logging
 import random
 import signal
+from urllib.error import URLError
 
 import keras
 import numpy as np
 import pytest
+from keras.callbacks import LambdaCallback
 
 import tf_trpo
 from tf_trpo.callbacks import StopOnSignal
 from tf_trpo.experiment import RunFolder
-from tf_trpo.experiment.run import Run
+from tf_trpo.experiment.run import Run, RunNotWrittenError
 from tf_trpo.figures.histories import read_history
 from tf_trpo.rollouts import actor
 
@@ -66,6 +69,24 @@ def test_a_run_whose_callback_raises_is_saved_and_can_be_resumed(tmp_path):
         np.testing.assert_array_equal(weight, expected)
 
 
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), RunNotWrittenError),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), ConnectionRefusedError),
+        (TimeoutError("timed out"), TimeoutError),
+        (URLError("no host"), URLError),
+    ],
+)
+def test_only_errors_of_files_say_that_the_run_cannot_be_written(error, raised, tmp_path):
+    def fail(epoch, logs):
+        raise error
+
+    with pytest.raises(raised) as failure:
+        tf_trpo.Experiment().replace(**TINY).train(tmp_path / "run", callbacks=LambdaCallback(on_epoch_end=fail))
+    assert type(failure.value) is raised
+
+
 def test_a_warning_before_the_folder_is_made_does_not_end_the_run(tmp_path, monkeypatch, caplog):
     def refuse(*args, **kwargs):
         raise ValueError("LiteRT has no such operation")
@@ -85,6 +106,40 @@ def test_a_run_that_cannot_begin_restores_the_signal_handlers(tmp_path):
     with pytest.raises(FileExistsError, match="the run folder exists"):
         run.train()
     assert [signal.getsignal(number) for number in StopOnSignal.SIGNALS] == before
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_second_training_in_the_folder_of_a_run_is_refused_and_changes_nothing(resumed, tmp_path):
+    folder, experiment = RunFolder(tmp_path / "run"), tf_trpo.Experiment().replace(**TINY)
+    refused = []
+
+    def begin_again(epoch, logs):
+        # A checkpoint that another process is writing.
+        partial = folder.checkpoints / ".partial-0123abcd.ckpt"
+        partial.write_text("half")
+        with pytest.raises(ValueError, match="another process is training in"):
+            experiment.train(folder.path, resume=True)
+        refused.append(partial.read_text())
+
+    if resumed:
+        experiment.replace(total_steps=24).train(folder.path)
+    agent = experiment.train(folder.path, callbacks=LambdaCallback(on_epoch_end=begin_again), resume=resumed).agent
+    assert set(refused) == {"half"}
+    assert read_history(folder.history)["time/iterations"].tolist() == list(range(1, int(agent.iterations) + 1))
+    # The lock has ended with the run.
+    experiment.replace(total_steps=72).train(folder.path, resume=True)
+
+
+def test_a_run_that_is_killed_before_its_export_is_not_complete(tmp_path, monkeypatch):
+    folder, experiment = RunFolder(tmp_path / "run"), tf_trpo.Experiment().replace(**TINY, export=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(tf_trpo.TRPO, "export", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            experiment.train(folder.path)
+    assert not folder.is_complete()
+    experiment.train(folder.path, resume=True)
+    assert folder.is_complete()
+    assert (folder.saved_model / "1").is_dir()
 
 
 def test_a_run_folder_that_exists_is_refused_before_the_agent_is_made(tmp_path, monkeypatch):
@@ -125,15 +180,15 @@ def test_a_run_that_is_resumed_with_other_versions_says_so_and_keeps_the_earlier
     assert f"threads 99, now {first['threads']}\n" in said
 
 
-@pytest.mark.filterwarnings("ignore:an episode had no end after 100 steps; it is cut there")
 def test_every_evaluation_of_a_run_cuts_endless_episodes_and_the_last_one_says_before_how_long_it_may_be(tmp_path):
     endless = {"env": "gymnasium.envs.classic_control:PendulumEnv", "max_episode_steps": 100, "eval_every": 20}
     trained = tf_trpo.Experiment().replace(**TINY | endless | {"eval_episodes": 2}).train(tmp_path / "run")
     assert trained.evaluation["mean_length"] == 100
     folder = RunFolder(tmp_path / "run")
     assert read_history(folder.history)["eval/mean_ep_length"].tolist() == [100, 100]
-    said = "if none ends in the evaluation, it takes 200 steps, eval_episodes (2) times max_episode_steps (100;"
-    assert said in folder.events.read_text()
+    said = folder.events.read_text()
+    assert "if none ends in the evaluation, it takes 200 steps, eval_episodes (2) times max_episode_steps (100;" in said
+    assert said.count("2 of 2 episodes had no end after 100 steps; they are cut there") == 3
 
 
 def test_a_run_leaves_the_generators_of_the_process_as_they_were(tmp_path):

@@ -88,13 +88,13 @@ def test_observations_whose_squares_float32_cannot_hold_are_normalised(borrow_ag
     np.testing.assert_allclose(normalization.scale, np.sqrt(normalization.variance.numpy()), rtol=1e-6)
 
 
-def test_an_evaluation_of_episodes_without_end_ends(borrow_agent):
+def test_an_evaluation_of_episodes_without_end_ends(borrow_agent, says):
     agent = borrow_agent(Extreme)
-    with pytest.warns(UserWarning, match=r"an episode had no end after \d+ steps; it is cut there"):
+    with says(r"5 of 5 episodes had no end after \d+ steps; they are cut there"):
         result = agent.evaluate(lambda: Extreme(length=None), 5, num_envs=2, max_episode_steps=300)
     assert result["episodes"] == 5
     assert 300 <= result["mean_length"] <= 300 + 128
-    with pytest.warns(UserWarning, match="an episode had no end after 50 steps; it is cut there"):
+    with says("5 of 5 episodes had no end after 50 steps; they are cut there"):
         # What is left of an episode after the cut is no episode.
         assert agent.evaluate(lambda: Extreme(length=80), 5, num_envs=2, max_episode_steps=50)["mean_length"] == 50
     short = agent.evaluate(lambda: Extreme(length=9), 5, num_envs=2, max_episode_steps=300)

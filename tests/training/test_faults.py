@@ -283,7 +283,7 @@ def raising(step):
     return {}
 
 
-def test_an_environment_that_raises_is_named_and_the_run_is_saved(borrow_agent, tmp_path):
+def test_an_environment_that_raises_is_named_and_the_run_is_saved(borrow_agent, tmp_path, says):
     agent = borrow_agent(Faulty)
     where = r"in row 12, in the rollout of iteration 1, after 28 steps$"
     message = f"^environment 0 raised OverflowError: the simulator exploded, {where}"
@@ -291,7 +291,7 @@ def test_an_environment_that_raises_is_named_and_the_run_is_saved(borrow_agent, 
         fit(agent, Faulty(raising), callbacks=Checkpoint(tmp_path, 10**6))
     assert isinstance(failure.value.__cause__.__cause__.__cause__, OverflowError)
     other = borrow_agent(Faulty)
-    with pytest.warns(UserWarning, match="cannot be played again"):
+    with says("cannot be played again"):
         fit(other, Faulty(), 3, resume_from=tmp_path)
     assert int(other.iterations.numpy()) >= 3
     assert_finite(other)

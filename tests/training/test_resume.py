@@ -121,9 +121,8 @@ def assert_within_an_episode_and_remembered(state):
         for name in CASES
     ],
 )
-@pytest.mark.filterwarnings("error:the unfinished episodes")
 def test_all_variables_are_those_of_a_fit_that_was_not_interrupted(
-    name, borrow_agent, variables_of, assert_same_weights, tmp_path
+    name, borrow_agent, variables_of, assert_same_weights, tmp_path, caplog
 ):
     environment, optimizer, policy, settings = CASES[name]
     whole, resumed = (borrow_agent(environment, optimizer, policy=policy, **UPDATES.get(name, {})) for _ in range(2))
@@ -140,6 +139,7 @@ def test_all_variables_are_those_of_a_fit_that_was_not_interrupted(
     for figure in expected.keys() - {"time/fps", "time/time_elapsed"}:
         assert history[figure] == expected[figure][-len(history[figure]) :], figure
     assert history["time/time_elapsed"][0] > state["report"]["elapsed"]
+    assert "cannot be played again" not in caplog.text
 
 
 @pytest.mark.slow
@@ -179,8 +179,7 @@ def test_every_fit_begins_new_episodes(make, borrow_agent, monkeypatch):
     assert len({*seen}) == len(seen)
 
 
-@pytest.mark.filterwarnings("error:the unfinished episodes")
-def test_a_later_fit_continues_as_exactly(borrow_agent, variables_of, assert_same_weights, tmp_path):
+def test_a_later_fit_continues_as_exactly(borrow_agent, variables_of, assert_same_weights, tmp_path, caplog):
     """The resumed agent has other iterations than the fit began with, or none."""
     whole, broken, new = (borrow_agent(Drift, KLPenalty()) for _ in range(3))
     for agent in (whole, broken):
@@ -189,6 +188,7 @@ def test_a_later_fit_continues_as_exactly(borrow_agent, variables_of, assert_sam
     break_off(broken, Drift, tmp_path, 4)
     new.fit(Drift, 500, resume_from=tmp_path, **FIT)
     assert_same_weights(variables_of(new), variables_of(whole))
+    assert "cannot be played again" not in caplog.text
 
 
 class Unseeded(Drift):
@@ -212,11 +212,13 @@ AGAIN = {
 
 
 @pytest.mark.parametrize("name", AGAIN)
-def test_what_cannot_be_played_again_begins_new_episodes_and_the_fit_says_so(name, borrow_agent, tmp_path, caplog):
+def test_what_cannot_be_played_again_begins_new_episodes_and_the_fit_says_so(
+    name, borrow_agent, tmp_path, caplog, says
+):
     make, settings = AGAIN[name], {"backend": "envpool" if name == "EnvPool" else "sync"}
     agent = borrow_agent("CartPole-v1", CART) if name == "EnvPool" else borrow_agent(Drift, KLPenalty())
     break_off(agent, make(), tmp_path, 2, **settings)
-    with pytest.warns(UserWarning, match="cannot be played again: the environments begin new episodes"):
+    with says("cannot be played again: the environments begin new episodes"):
         history = agent.fit(make(), 500, resume_from=tmp_path, **FIT | settings).history
     assert history["time/iterations"][0] == 4
     assert 500 <= history["time/total_timesteps"][-1] < 500 + 64
@@ -243,7 +245,7 @@ class Fails(Drift):
 
 
 @pytest.mark.parametrize("at_reset", [False, True])
-def test_after_an_environment_that_failed_new_episodes_begin(at_reset, borrow_agent, monkeypatch, tmp_path):
+def test_after_an_environment_that_failed_new_episodes_begin(at_reset, borrow_agent, monkeypatch, tmp_path, says):
     """It would fail in every replay again."""
     monkeypatch.setattr(Fails, "at_reset", at_reset)
     agent, settings = borrow_agent(Drift, KLPenalty()), FIT | {"restart_every": 2 if at_reset else 0}
@@ -251,7 +253,7 @@ def test_after_an_environment_that_failed_new_episodes_begin(at_reset, borrow_ag
         agent.fit(Fails, 500, callbacks=[Checkpoint(tmp_path, None)], **settings)
     _, state = read_checkpoint(tmp_path)
     assert state["source"]["actions"] is None
-    with pytest.warns(UserWarning, match="cannot be played again"):
+    with says("cannot be played again"):
         history = agent.fit(Drift, 200, resume_from=tmp_path, **settings).history
     assert history["time/total_timesteps"][-1] >= 200
 

@@ -93,7 +93,9 @@ def test_environments_of_other_spaces_are_refused(borrow_agent, make_agent):
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_it_learns_and_goes_on_as_the_source_says(exact, borrow_agent, variables_of, assert_same_weights, tmp_path):
+def test_it_learns_and_goes_on_as_the_source_says(
+    exact, borrow_agent, variables_of, assert_same_weights, tmp_path, says
+):
     whole, source = borrow_agent("Pendulum-v1"), Walk()
     expected = whole.fit(source, 300, callbacks=Checkpoint(tmp_path, 1, keep=9), **FIT).history
     assert expected["rollout/ep_len_mean"] == [6.0] * 6
@@ -107,7 +109,7 @@ def test_it_learns_and_goes_on_as_the_source_says(exact, borrow_agent, variables
         assert_same_weights(variables_of(resumed), variables_of(whole))
         assert history["train/value_loss"] == expected["train/value_loss"][3:]
     else:
-        with pytest.warns(UserWarning, match="cannot be played again"):
+        with says("cannot be played again"):
             resumed.fit(walk, 300, resume_from=third, **FIT)
     assert walk.calls == 6
 

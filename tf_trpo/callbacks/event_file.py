@@ -69,12 +69,19 @@ class EventFile:
 def _begun(folder: Path) -> Path:
     """Make an event file by TensorBoard's writer, which writes the version to it, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    # TensorBoard reads files in the order of their names, which begin with the time in seconds: wait for a new second.
-    while any(f".{time.time() // 1:.0f}." in path.name for path in folder.glob(PATTERN)):
-        time.sleep(0.05)
     before = set(folder.glob(PATTERN))
     try:
         event_file_writer.EventFileWriter(str(folder)).close()
     except tf.errors.OpError as error:
         raise OSError(f"{folder} cannot be written: {error.message}") from None
-    return next(path for path in folder.glob(f"{PATTERN}.{os.getpid()}.*") if path not in before)
+    path = next(path for path in folder.glob(f"{PATTERN}.{os.getpid()}.*") if path not in before)
+    # TensorBoard reads files in the order of their names, which begin with the time in seconds. Older files may have
+    # the same second, or later ones if the clock was set back.
+    second = max([_second(path), *(_second(other) + 1 for other in before)])
+    return path.rename(path.with_name(path.name.replace(f".{path.name.split('.')[3]}.", f".{second:010d}.", 1)))
+
+
+def _second(path: Path) -> int:
+    """Return the time in the name of an event file; 0 if it has none."""
+    number = path.name.split(".")[3]
+    return int(number) if number.isdecimal() else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import math
 import time
@@ -25,8 +26,15 @@ _LINE = {
 """Figures of a plain line -> their labels and formats."""
 
 
+class _Display(Console):
+    """A console that is quiet from then on if its reader is gone; rich's own ends the process."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 class Progress(keras.callbacks.Callback):
-    """Prints the progress of training.
+    """Prints the progress of training, as far as it can be written.
 
     Args:
       console: where to print; by default standard error.
@@ -35,7 +43,7 @@ class Progress(keras.callbacks.Callback):
 
     def __init__(self, console: Console | None = None, *, interval: float = 5.0) -> None:
         super().__init__()
-        self._console = console or Console(stderr=True)
+        self._console = console or _Display(stderr=True)
         self._interval = interval
         columns = ("[bold]training", BarColumn(None), MofNCompleteColumn(), "steps", TimeRemainingColumn())
         self._bar = Bar(*columns, console=self._console)
@@ -47,7 +55,8 @@ class Progress(keras.callbacks.Callback):
         self._task = self._bar.add_task("training", total=total, completed=int(self.model.env_steps.numpy()))
         if self._console.is_terminal:
             self._live = Live(self._view({}), console=self._console, refresh_per_second=4)
-            self._live.start()
+            with contextlib.suppress(OSError):
+                self._live.start()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         logs = logs or {}
@@ -67,7 +76,8 @@ class Progress(keras.callbacks.Callback):
     def release(self) -> None:
         """Stop the live display."""
         if self._live is not None:
-            self._live.stop()
+            with contextlib.suppress(OSError):
+                self._live.stop()
             self._live = None
 
     def _view(self, logs: Mapping[str, float]) -> Group:
@@ -82,11 +92,11 @@ class Progress(keras.callbacks.Callback):
         figures = [f"{label} {logs[name]:{form}}" for name, (label, form) in _LINE.items() if name in logs]
         if "rollout/ep_rew_mean" not in logs:
             figures.insert(0, "no episode has ended yet")
-        self._console.print(
+        line = (
             f"steps {logs['time/total_timesteps']:.0f}/{self.params['total_steps']}  "
             + "  ".join([*figures, f"{logs['time/fps']:.0f} steps/s"])
             + ("" if left is None else f"  {datetime.timedelta(seconds=left)} left")
-            + remark,
-            highlight=False,
-            soft_wrap=True,
+            + remark
         )
+        with contextlib.suppress(OSError):
+            self._console.print(line, highlight=False, soft_wrap=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
 import keras
+
+from tf_trpo.messages import say
 
 
 class StopOnSignal(keras.callbacks.Callback):
@@ -51,4 +52,4 @@ class StopOnSignal(keras.callbacks.Callback):
         before, self.received = self.received, number
         if before is not None:
             raise KeyboardInterrupt
-        print(f"\n{signal.Signals(number).name}: finishing the iteration; repeat to end immediately", file=sys.stderr)
+        say(f"\n{signal.Signals(number).name}: finishing the iteration; repeat to end immediately")

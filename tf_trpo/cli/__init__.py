@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import tf_trpo
-from tf_trpo.cli.errors import one_line_errors
+from tf_trpo.cli.errors import one_line_errors, unread_output_dropped
 from tf_trpo.suggestions import nearest_hint
 
 COMMANDS = {
@@ -62,7 +62,7 @@ def run_command(command: str, argv: Sequence[str] | None = None) -> None:
     The command can import modules of the working folder, however the process was started.
     """
     # The import takes seconds, in which the user may press Ctrl-C.
-    with one_line_errors():
+    with unread_output_dropped(), one_line_errors():
         _add_working_folder()
         if command not in COMMANDS:
             raise ValueError(

@@ -13,10 +13,12 @@ import tempfile
 from pathlib import Path
 
 from tf_trpo.cores import available_cores
-from tf_trpo.files import read_untrusted, write_whole
+from tf_trpo.files import locked, read_untrusted, write_whole
 
 _LARGEST = 2**26
 """Maximum size of a cache folder in bytes; the oldest programs are deleted. A program has about 1 MB."""
+_COPY = "tf_trpo-xla-"
+"""Prefix of the names of folders that TensorFlow reads and writes."""
 
 
 def reuse_compiled_programs(threads: int) -> None:
@@ -36,10 +38,31 @@ def reuse_compiled_programs(threads: int) -> None:
         store = _folder(threads)
         store.mkdir(mode=0o700, parents=True, exist_ok=True)
         if _is_ours(store):
-            copy = Path(tempfile.mkdtemp(prefix="tf_trpo-xla-"))
-            fetch(store, copy)
-            os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={copy}"
-            atexit.register(_end, copy, store)
+            remove_abandoned(Path(tempfile.gettempdir()))
+            _use(store, Path(tempfile.mkdtemp(prefix=_COPY)))
+
+
+def _use(store: Path, copy: Path) -> None:
+    """Give TensorFlow a copy of the programs of a store."""
+    ending = contextlib.ExitStack()
+    # ValueError: another process that starts has taken the new folder for an abandoned one.
+    with contextlib.suppress(ValueError):
+        ending.enter_context(locked(copy, "it is being removed"))
+        ending.callback(_end, copy, store)
+        atexit.register(ending.close)
+        fetch(store, copy)
+        os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={copy}"
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the copies that killed processes of this user have left in a folder; those in use are locked."""
+    for copy in folder.glob(f"{_COPY}*"):
+        # ValueError: it is in use.
+        with contextlib.suppress(OSError, ValueError):
+            if _is_ours(copy):
+                with locked(copy, "it is in use") as is_locked:
+                    if is_locked:
+                        shutil.rmtree(copy)
 
 
 def fetch(store: Path, copy: Path) -> None:
@@ -48,10 +71,15 @@ def fetch(store: Path, copy: Path) -> None:
         digest, _, name = path.name.partition("-")
         with contextlib.suppress(OSError, ValueError):
             program = read_untrusted(path, _LARGEST)
-            if hashlib.sha256(program).hexdigest() == digest:
-                (copy / name).write_bytes(program)
-            else:
+            if hashlib.sha256(program).hexdigest() != digest:
                 path.unlink()
+                continue
+            try:
+                (copy / name).write_bytes(program)
+            except OSError:
+                # The disk may be full. TensorFlow would fail on a part of a program.
+                (copy / name).unlink(missing_ok=True)
+                return
 
 
 def keep(copy: Path, store: Path, largest: int = _LARGEST) -> None:
@@ -62,11 +90,11 @@ def keep(copy: Path, store: Path, largest: int = _LARGEST) -> None:
       store: folder of the store.
       largest: maximum size of the store in bytes.
     """
+    known = {path.name.partition("-")[2] for path in store.iterdir()}
     for path in copy.glob("*.pb"):
-        program = path.read_bytes()
-        kept = store / f"{hashlib.sha256(program).hexdigest()}-{path.name}"
-        if not kept.exists():
-            write_whole(kept, program)
+        if path.name not in known:
+            program = path.read_bytes()
+            write_whole(store / f"{hashlib.sha256(program).hexdigest()}-{path.name}", program)
     size = 0
     for path in sorted(store.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True):
         size += path.stat().st_size

@@ -8,12 +8,14 @@ traceback is shown.
 from __future__ import annotations
 
 import dis
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tf_trpo.extras import EXTRAS, not_installed
+from tf_trpo.messages import say
 
 _LONGEST = 1000
 INTERRUPTED = 128 + signal.SIGINT
@@ -45,8 +47,23 @@ def one_line_errors() -> Iterator[None]:
         message, status = _message(error), found
     else:
         return
-    print(f"error: {one_line(message)}", file=sys.stderr)
+    say(f"error: {one_line(message)}")
     raise SystemExit(status)
+
+
+@contextmanager
+def unread_output_dropped() -> Iterator[None]:
+    """At the end, drop the output that nobody reads any more; Python itself would then exit with status 120."""
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
 
 
 def one_line(message: str) -> str:

@@ -7,7 +7,6 @@ import dataclasses
 import errno
 import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +19,7 @@ from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.experiment.settings import EPISODES, SEEDS, EnvironmentSettings
 from tf_trpo.extras import not_installed
 from tf_trpo.files import replaced_at_once
+from tf_trpo.messages import say
 from tf_trpo.ranges import require, require_allowed
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _episodes(
                 if not left:
                     raise
                 # A film shows what was played until here, too.
-                print(f"episode {number + 1} begins again with a new version of the model: {error}", file=sys.stderr)
+                say(f"episode {number + 1} begins again with a new version of the model: {error}")
     return episodes
 
 
@@ -226,7 +226,7 @@ def _episode(
         total, length = total + float(rewards[0]), length + 1
         ended = bool(terminated[0] or truncated[0])
     if not ended:
-        print(f"an episode had no end after {length} steps; it is cut there", file=sys.stderr)
+        say(f"an episode had no end after {length} steps; it is cut there")
     if video is not None:
         video.append_data(environment.render())
     return total, length

@@ -28,6 +28,7 @@ from tf_trpo.experiment.conversion import leaves
 from tf_trpo.experiment.environment_id import check_imports, flag_for
 from tf_trpo.experiment.presets import bundled_for, bundled_presets
 from tf_trpo.experiment.run_folder import free_run_folder
+from tf_trpo.messages import say
 
 if TYPE_CHECKING:
     from tf_trpo.experiment.run import Run, TrainedRun
@@ -93,7 +94,7 @@ def main(argv: Sequence[str]) -> None:
     with contextlib.nullcontext(RunFolder(named)) if named else free as folder:
         run = Run(experiment, folder, resume=options.resume is not None)
         silent = experiment.run.quiet or not source
-        say_source = LambdaCallback(on_train_begin=lambda _: silent or print(source, file=sys.stderr, flush=True))
+        say_source = LambdaCallback(on_train_begin=lambda _: None if silent else say(source))
         try:
             trained = run.train([say_source])
         except (EnvironmentFailedError, TrainingFailedError):
@@ -198,27 +199,30 @@ def whose_defaults(experiment: Experiment, *, is_whole: bool) -> str:
 
 
 def _say_how_to_resume(run: Run) -> None:
-    print(f"\nstopped after {int(run.agent.env_steps.numpy())} steps; the agent as it is: {run.folder.agent}")
+    text = f"\nstopped after {int(run.agent.env_steps.numpy())} steps; the agent as it is: {run.folder.agent}"
     if run.folder.has_checkpoint():
-        print(f"Continue it:        {_program()} -m tf_trpo train --resume {_quoted(run.folder.path)}{_flag(run)}")
+        text += f"\nContinue it:        {_program()} -m tf_trpo train --resume {_quoted(run.folder.path)}{_flag(run)}"
+    say(text, sys.stdout)
 
 
 def _say_what_next(run: Run, trained: TrainedRun) -> None:
     env, result = run.experiment.env, trained.evaluation
     assert result is not None, "the run was not stopped"
     run_dir, name = _quoted(run.folder.path), env.replace(":", "/").rpartition("/")[2]
-    print(
+    if run.experiment.run.export:
+        last = f"Serve the model:    {_program()} -m tf_trpo serve {_quoted(run.folder.saved_model)} --name {name}"
+    else:
+        last = f"Export for serving: {_program()} -m tf_trpo export {run_dir} --output models/{name}"
+    say(
         f"\nMean return {result['mean_return']:.1f} +- {result['std_return']:.1f} over {result['episodes']} episodes "
         f"of {env} (deterministic actions).\n"
         f"Run folder: {run.folder.path}\n\n"
         f"Look at the run:    {_program('tensorboard')} --logdir {run_dir}\n"
         f"                    first the charts at http://localhost:6006/#custom_scalars\n"
-        f"Evaluate again:     {_program()} -m tf_trpo evaluate {run_dir} --episodes 100{_flag(run)}"
+        f"Evaluate again:     {_program()} -m tf_trpo evaluate {run_dir} --episodes 100{_flag(run)}\n"
+        f"{last}",
+        sys.stdout,
     )
-    if run.experiment.run.export:
-        print(f"Serve the model:    {_program()} -m tf_trpo serve {_quoted(run.folder.saved_model)} --name {name}")
-    else:
-        print(f"Export for serving: {_program()} -m tf_trpo export {run_dir} --output models/{name}")
 
 
 def _flag(run: Run) -> str:

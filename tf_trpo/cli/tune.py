@@ -19,6 +19,7 @@ from tf_trpo.experiment.conversion import leaves
 from tf_trpo.experiment.environment_id import check_imports, flag_for
 from tf_trpo.experiment.options import option_name
 from tf_trpo.experiment.run_folder import folder_name
+from tf_trpo.messages import say
 from tf_trpo.tuning.space import NOT_SEARCHED, read_space
 from tf_trpo.tuning.tuning import Tuning, TuningFailedError
 
@@ -93,12 +94,12 @@ def main(argv: Sequence[str]) -> None:
         reuse_compiled_programs(experiment.run.threads)
     start_keras(experiment.run.threads)
     if not experiment.run.quiet:
-        print(f"default settings: {source}", file=sys.stderr, flush=True)
+        say(f"default settings: {source}")
     folder = options.output or Path("tuning") / folder_name(experiment.env)
     try:
         result = tuning.run(folder)
     except KeyboardInterrupt as stopped:
-        print(f"\nstopped; the same command continues the search in {folder}", file=sys.stderr)
+        say(f"\nstopped; the same command continues the search in {folder}")
         raise SystemExit(BY_SIGNAL + getattr(stopped, "number", signal.SIGINT)) from None
     _say(result)
     if result.check_failure is not None:
@@ -163,10 +164,11 @@ def _say(result: TuningResult) -> None:
     )
     preset = shlex.quote(str(result.preset))
     env, making = result.experiment.env, result.experiment.environment
-    print(
+    say(
         f"\nTrials: {', '.join(f'{count} {state}' for state, count in sorted(result.trials.items()))}\n"
         f"Best settings:      {settings}\n"
         f"{result.verdict}\n\n"
         f"Folder:             {result.folder} (trials.png, importances.png, result.json, the runs of all trials)\n"
-        f"Train with them:    python -m tf_trpo train --preset {preset}{flag_for(env, making.wrapper, making.costs)}"
+        f"Train with them:    python -m tf_trpo train --preset {preset}{flag_for(env, making.wrapper, making.costs)}",
+        sys.stdout,
     )

@@ -6,7 +6,6 @@ import functools
 import json
 import logging
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +22,7 @@ from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.experiment.settings import IMMATERIAL, hyperparameters
 from tf_trpo.figures.histories import read_history
 from tf_trpo.files import write_whole
+from tf_trpo.messages import say
 from tf_trpo.training import TRPO, TrainingFailedError
 from tf_trpo.training.callback_list import Callbacks, list_of
 from tf_trpo.training.faults import save_after
@@ -82,20 +82,21 @@ class Run:
         self._made_with = provenance(self.experiment)
         self.begun = False
         self._resume = resume
-        self._open_files = ExitStack()
+        self._held = ExitStack()
         if self.experiment.run.video_every:
             self._video().check()
 
     def train(self, callbacks: Callbacks = None) -> TrainedRun:
         """Train until the end or a signal, then evaluate; see `Experiment.train`."""
         run, folder, agent = self.experiment.run, self.folder, self.agent
-        with self._open_files, self._writing():
+        with self._held, self._writing():
+            if self._resume:
+                self._hold_folder()
             stopped_by = self._fit(list_of(callbacks))
             agent.save(folder.agent)
             if stopped_by is not None:
                 return TrainedRun(agent, None, stopped_by)
             evaluation = self._evaluate()
-            write_whole(folder.evaluation, json.dumps(evaluation) + "\n")
             steps = int(agent.env_steps.numpy())
             add_final_evaluation(folder.tensorboard, steps, evaluation["mean_return"], evaluation["std_return"])
             if run.export:
@@ -105,6 +106,8 @@ class Run:
                     environment_arguments=self.experiment.environment.arguments(),
                     evaluation=evaluation,
                 )
+            # Last, since it makes the run complete.
+            write_whole(folder.evaluation, json.dumps(evaluation) + "\n")
         return TrainedRun(agent, evaluation, None)
 
     @contextmanager
@@ -112,7 +115,9 @@ class Run:
         try:
             yield
         except OSError as error:
-            if not self.begun:
+            # Errors of a connection are those of somebody's callback, as are subclasses such as those of requests.
+            is_of_files = type(error).__module__ == "builtins" and not isinstance(error, ConnectionError | TimeoutError)
+            if not (self.begun and is_of_files):
                 raise
             raise RunNotWrittenError(f"{error}; older checkpoints are as they were") from error
 
@@ -167,34 +172,35 @@ class Run:
         if not run.quiet:
             least = np.nanmin(losses["val_loss" if "val_loss" in losses else "loss"])
             kind = "on episodes held out" if "val_loss" in losses else "on its one episode"
-            print(f"cloned {start.demonstrations}: {least:.3f} nats an action {kind}", file=sys.stderr, flush=True)
+            say(f"cloned {start.demonstrations}: {least:.3f} nats an action {kind}")
 
     def _begin(self) -> None:
         """Make the folder of a new run; in a resumed run, delete the old evaluation and write the new settings."""
         settings, made_with = self.experiment.flat(), self._made_with
         if not self._resume:
             self.folder.create(settings, **made_with)
+            self._hold_folder()
         self.begun = True
-        self._log_events()
         if self._resume:
             earlier = earlier_parts(self.folder.read_config(), made_with, int(self.agent.env_steps))
             # Delete it first: with the new settings, the old evaluation would mean that the run is complete.
             self.folder.evaluation.unlink(missing_ok=True)
             self.folder.write_config(settings, **made_with, earlier=earlier)
 
-    def _log_events(self) -> None:
-        """Send the library's log messages to the run's events file, which the first message makes.
+    def _hold_folder(self) -> None:
+        """Lock the folder, and send the library's log messages to its events file, which the first message makes.
 
         They also go to stderr, unless the run is quiet or the program has handlers of its own.
         """
+        self._held.enter_context(self.folder.lock())
         file = logging.FileHandler(self.folder.events, delay=True, encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        self._open_files.callback(file.close)
+        self._held.callback(file.close)
         logger = logging.getLogger("tf_trpo")
         shown = None if logger.hasHandlers() or self.experiment.run.quiet else logging.lastResort
         for handler in filter(None, (file, shown)):
             logger.addHandler(handler)
-            self._open_files.callback(logger.removeHandler, handler)
+            self._held.callback(logger.removeHandler, handler)
 
     def _has_checkpoint(self) -> bool:
         """Return whether there is a checkpoint; a run that was killed before its first iteration has none.
@@ -207,7 +213,7 @@ class Run:
         if self.folder.has_iterations():
             raise ValueError(f"{self.folder.path} has iterations and no checkpoint: train again, in another folder")
         if not self.experiment.run.quiet:
-            print(f"{self.folder.path} has no checkpoint and no iteration yet: it begins again", file=sys.stderr)
+            say(f"{self.folder.path} has no checkpoint and no iteration yet: it begins again")
         return False
 
     def _evaluate(self) -> dict[str, float]:
@@ -269,8 +275,7 @@ def _resumed(experiment: Experiment, folder: RunFolder) -> Experiment:
     changed = [name for name in sorted({*old, *new} - {*_SHOWN}) if old.get(name) != new.get(name)]
     refused = [name for name in changed if name not in CHANGEABLE]
     if refused:
-        *first, last = CHANGEABLE
-        changeable = f"{', '.join(first)} and {last}"
+        changeable = f"{', '.join(CHANGEABLE[:-1])} and {CHANGEABLE[-1]}"
         raise ValueError(f"a resumed run keeps its {', '.join(refused)}; only {changeable} can change")
     if folder.is_complete() and not changed:
         raise ValueError(f"{folder.path} is complete; a larger total_steps continues it")

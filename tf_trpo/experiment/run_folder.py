@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tf_trpo.files import AGENT_FILE, read_small, write_whole
+from tf_trpo.files import AGENT_FILE, locked, read_small, write_whole
 
 
 class RunFolder:
@@ -19,7 +19,7 @@ class RunFolder:
 
     Args:
       path: the folder.
-      reserved: the folder was made for this run already (`free_run_folder`).
+      reserved: the folder was made and locked for this run already (`free_run_folder`).
     """
 
     def __init__(self, path: str | os.PathLike[str], *, reserved: bool = False) -> None:
@@ -53,6 +53,15 @@ class RunFolder:
             reason = getattr(error, "strerror", None) or error
             raise OSError(errno.EINVAL, f"the run folder cannot be made: {reason}", path) from None
         self.write_config(settings, **made_with)
+
+    def lock(self) -> contextlib.AbstractContextManager[bool]:
+        """Lock the folder against other processes that train in it; a reserved folder is locked already.
+
+        Raises:
+          OSError: from its start: the folder cannot be read.
+          ValueError: from its start: another process trains in the folder.
+        """
+        return contextlib.nullcontext(True) if self._reserved else locked(self.path, _in_use(self.path))
 
     def check_new(self) -> None:
         """Raise FileExistsError if the folder exists."""
@@ -142,27 +151,63 @@ def folder_name(environment: str) -> str:
 
 @contextlib.contextmanager
 def free_run_folder(environment: str, seed: int) -> Iterator[RunFolder]:
-    """Reserve the default folder of a run: the first of runs/ENV-SEED, runs/ENV-SEED-2, -3 ... that does not exist.
+    """Reserve the default folder of a run: the first free one of runs/ENV-SEED, runs/ENV-SEED-2, -3 ...
 
-    It is made at once, so that two runs that start together have two folders, and is removed if it stays empty.
+    It is made and locked at once, so that two runs that start together have two folders, and is removed if it stays
+    empty. An empty folder that a killed process left is free.
     """
     first = Path("runs") / f"{folder_name(environment)}-{seed}"
     others = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
     made = [] if first.parent.exists() else [first.parent]
-    for path in itertools.chain([first], others):
-        reserved = True
+    with contextlib.ExitStack() as lock:
+        reserved = False
+        # Where nothing can be written, `create` says so, after the settings have been checked.
+        with contextlib.suppress(OSError, ValueError):
+            for path in itertools.chain([first], others):
+                if reserved := _reserve(path, lock):
+                    break
         try:
-            path.mkdir(parents=True)
-        except (OSError, ValueError) as error:
-            # If a parent is no folder, such as a link to nothing, the path itself does not exist.
-            if isinstance(error, FileExistsError) and os.path.lexists(path):
-                continue
-            # Nothing can be written here. `create` says so, after the settings have been checked.
-            reserved = False
-        break
+            yield RunFolder(path, reserved=reserved)
+        finally:
+            for folder in (path, *made):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+
+
+def _reserve(path: Path, lock: contextlib.ExitStack) -> bool:
+    """Make a folder, or take an empty one, and lock it; return False if it is another's.
+
+    Raises:
+      OSError, ValueError: it cannot be made.
+    """
+    is_new = True
     try:
-        yield RunFolder(path, reserved=reserved)
-    finally:
-        for folder in (path, *made):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+        path.mkdir(parents=True)
+    except FileExistsError:
+        # If a parent is no folder, such as a link to nothing, the path itself does not exist.
+        if not os.path.lexists(path):
+            raise
+        is_new = False
+        if not _is_empty(path):
+            return False
+    with contextlib.ExitStack() as ours:
+        try:
+            is_locked = ours.enter_context(locked(path, _in_use(path)))
+        except ValueError:
+            return False
+        if is_new or (is_locked and _is_empty(path)):
+            lock.push(ours.pop_all())
+            return True
+    return False
+
+
+def _is_empty(path: Path) -> bool:
+    """Return whether a path is an empty folder, no link, that can be written to."""
+    try:
+        return not path.is_symlink() and os.access(path, os.W_OK) and not any(path.iterdir())
+    except OSError:
+        return False
+
+
+def _in_use(path: Path) -> str:
+    return f"another process is training in {path}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from tf_trpo.rollouts.vine import Vine
 from tf_trpo.training.faults import FaultLog
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.prepared import restarted
+
+_logger = logging.getLogger(__name__)
 
 
 class Collector:
@@ -78,7 +80,7 @@ class Collector:
             raise type(failure)(f"{failure}, {where}") from failure
         if np.any(rollout.begun):
             self._cut(np.asarray(rollout.begun))
-            warn_of_new_episodes(stacklevel=6)
+            warn_of_new_episodes()
         return rollout
 
     def state(self) -> list[np.ndarray]:
@@ -126,7 +128,9 @@ class Collector:
         self.carry = restarted(self.carry, self._learner.first_carry(self._source.num_envs), chosen)
 
 
-def warn_of_new_episodes(stacklevel: int) -> None:
+def warn_of_new_episodes() -> None:
     """Warn that the unfinished episodes are lost."""
-    message = "the unfinished episodes cannot be played again: the environments begin new episodes, and the "
-    warnings.warn(f"{message}results agree with an uninterrupted run's in distribution only", stacklevel=stacklevel)
+    _logger.warning(
+        "the unfinished episodes cannot be played again: the environments begin new episodes, and the results agree "
+        "with an uninterrupted run's in distribution only"
+    )

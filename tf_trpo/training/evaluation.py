@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 
 import numpy as np
 from gymnasium.vector import VectorEnv
@@ -21,6 +21,7 @@ from tf_trpo.rollouts import (
     operation_seed,
 )
 
+_logger = logging.getLogger(__name__)
 _CHUNK = 128
 """Largest number of rows of a rollout; after each rollout, the ended episodes are counted."""
 
@@ -60,6 +61,7 @@ def _episodes(
     weights = [weight.numpy() for weight in policy.weights]
     tracker = EpisodeTracker(num_envs, len(kept_costs(environments)))
     finished: list[list[Episode]] = [[] for _ in range(num_envs)]
+    cuts: list[int] = []
     chunk, rows = 0, min(_CHUNK, max_episode_steps)
     while any(len(done) < share for done, share in zip(finished, shares, strict=True)):
         seeds = operation_seed(seed, Stream.EVALUATION_ACTIONS, chunk)
@@ -70,9 +72,13 @@ def _episodes(
         for index in np.flatnonzero(endless).tolist():
             cut = tracker.cut(index)
             if len(finished[index]) < shares[index]:
-                warnings.warn(f"an episode had no end after {cut.length} steps; it is cut there", stacklevel=4)
+                cuts.append(cut.length)
             finished[index].append(cut)
         if endless.any() and can_reset_some(environments):
             source.restart_some(endless)
         chunk += 1
+    if cuts:
+        _logger.warning(
+            "%d of %d episodes had no end after %d steps; they are cut there", len(cuts), episodes, min(cuts)
+        )
     return [episode for done, share in zip(finished, shares, strict=True) for episode in done[:share]]

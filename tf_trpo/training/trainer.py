@@ -222,7 +222,7 @@ class Trainer:
         if exact:
             self._collector.restore(carry)
         else:
-            warn_of_new_episodes(stacklevel=5)
+            warn_of_new_episodes()
 
     def _warn_of_missing_figures(self) -> None:
         for message in () if self.rollout is None else self._report.missing(self.rollout, steps=self.env_steps):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Literal
 
+from tf_trpo.files import locked
 from tf_trpo.tuning.tuning import TuningFailedError
 
 Task = Literal["trials", "check"]
@@ -31,11 +32,7 @@ def sole_owner(folder: Path) -> Iterator[None]:
     Raises:
       ValueError: another process is searching in the folder.
     """
-    with (folder / "search.lock").open("w") as own:
-        try:
-            fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another process is searching in {folder}") from None
+    with locked(folder / "search.lock", f"another process is searching in {folder}"):
         _wait_for_workers(folder)
         yield
 
