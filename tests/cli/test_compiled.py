@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tf_trpo.cli import compiled
-from tf_trpo.files import locked
+from tf_trpo.locks import locked
 
 
 @pytest.fixture

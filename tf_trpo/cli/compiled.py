@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 
 from tf_trpo.cores import available_cores
-from tf_trpo.files import locked, read_untrusted, write_whole
+from tf_trpo.files import read_untrusted, write_whole
+from tf_trpo.locks import locked
 
 _LARGEST = 2**26
 """Maximum size of a cache folder in bytes; the oldest programs are deleted. A program has about 1 MB."""

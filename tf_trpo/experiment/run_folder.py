@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tf_trpo.files import AGENT_FILE, locked, read_small, write_whole
+from tf_trpo.files import AGENT_FILE, read_small, write_whole
+from tf_trpo.locks import locked
 
 
 class RunFolder:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Literal
 
-from tf_trpo.files import locked
+from tf_trpo.locks import locked
 from tf_trpo.tuning.tuning import TuningFailedError
 
 Task = Literal["trials", "check"]
