@@ -61,9 +61,7 @@ def main(argv: Sequence[str]) -> None:
     try:
         is_id = find_maker(options.env) is None
     except ValueError:
-        raise
-    except (Exception, SystemExit):
-        # The module itself fails. The check imports it again, and reports that.
+        # The module cannot be imported. The check tries it again, and reports that.
         is_id = False
     # To name a class is to ask for its code to run, but an id may look harmless.
     if is_id:
