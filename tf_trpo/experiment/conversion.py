@@ -35,13 +35,14 @@ def leaves(settings: type) -> Mapping[str, Any]:
     """Return the types of all settings that a settings class and its nested classes can have, by name."""
     found: Flat = {}
     for field, hint in fields(settings):
-        classes: list[Any] = [each for each in (hint, *get_args(hint)) if dataclasses.is_dataclass(each)]
         if field.name in CHOICES:
             found[field.name] = Literal[tuple(CHOICES[field.name])]
-        elif not classes:
+            for each in filter(None, CHOICES[field.name].values()):
+                found |= leaves(each)
+        elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            found |= leaves(hint)
+        else:
             found[field.name] = hint
-        for each in classes:
-            found |= leaves(each)
     return MappingProxyType(found)
 
 
