@@ -19,7 +19,7 @@ import pytest
 import tf_trpo
 from tf_trpo import Experiment, optimizers
 from tf_trpo.environments import VectorBackend
-from tf_trpo.experiment.conversion import fields, leaves
+from tf_trpo.experiment.conversion import classes_of, fields, leaves
 from tf_trpo.experiment.settings import RolloutSettings, RunSettings, hyperparameters
 from tf_trpo.models.settings import PolicySettings
 from tf_trpo.training import UpdateSettings
@@ -28,10 +28,9 @@ from tf_trpo.training import UpdateSettings
 def settings_classes(settings=Experiment):
     """All settings classes of an experiment, each once."""
     found = {settings}
-    for _, hint in fields(settings):
-        for each in (hint, *get_args(hint)):
-            if dataclasses.is_dataclass(each):
-                found |= settings_classes(each)
+    for field, hint in fields(settings):
+        for each in classes_of(field.name, hint):
+            found |= settings_classes(each)
     return found
 
 
@@ -43,7 +42,7 @@ def test_no_two_settings_of_an_experiment_share_a_name():
             field.name
             for settings in settings_classes() - (algorithms - {algorithm})
             for field, hint in fields(settings)
-            if not any(dataclasses.is_dataclass(each) for each in (hint, *get_args(hint)))
+            if not classes_of(field.name, hint)
         ]
         assert [name for name, count in collections.Counter(leaf_names).items() if count > 1] == []
         every |= set(leaf_names)
