@@ -12,8 +12,8 @@ from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.cli.play import PlayOptions, play
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
-from tf_trpo.experiment.environment_id import check_imports
 from tf_trpo.experiment.evaluating import evaluation_arguments, for_evaluation
+from tf_trpo.experiment.imports import check_imports
 from tf_trpo.experiment.model_card import FILM, write_model_card
 from tf_trpo.ranges import require
 
@@ -56,8 +56,7 @@ def main(argv: Sequence[str]) -> None:
     # A card shows the whole command of the training.
     experiment = Experiment.from_run(options.run_dir) if options.card else for_evaluation(folder)
     if options.card or options.film:
-        environment = experiment.environment
-        check_imports(experiment.env, environment.wrapper, environment.costs, allow_import=options.allow_import)
+        check_imports(experiment.env, experiment.environment, allow_import=options.allow_import)
     evaluation, making = folder.read_evaluation(), experiment.environment.arguments()
     if options.film:
         _check_film(experiment, making)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.experiment.conversion import changed
-from tf_trpo.experiment.environment_id import check_imports
+from tf_trpo.experiment.imports import check_imports
 from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.experiment.settings import EPISODES, SEEDS, EnvironmentSettings
 from tf_trpo.extras import not_installed
@@ -97,7 +97,7 @@ def play(options: PlayOptions) -> list[tuple[float, int]]:
     """Run the episodes; return the undiscounted return and the length in steps of each."""
     local = None if options.is_served else _local_policy(Path(options.model), trust=options.trust)
     name, settings = _environment(options, local)
-    check_imports(name, settings.wrapper, allow_import=options.allow_import)
+    check_imports(name, EnvironmentSettings(wrapper=settings.wrapper), allow_import=options.allow_import)
     from tf_trpo.environments import open_rendered_environment, open_vector_environment
 
     making = settings.arguments()
