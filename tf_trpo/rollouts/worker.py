@@ -16,6 +16,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, make_vector_environment
 from tf_trpo.environments.failures import close_anyway
+from tf_trpo.environments.probing import fingerprint
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.rollouts.actor import LiteActor
 from tf_trpo.rollouts.seeds import Stream, operation_seed
@@ -101,7 +102,7 @@ class Setup(NamedTuple):
             rollout = source.collect(self.layout.unpacked(packed), noise)
         except (EnvironmentFailedError, InvalidStepError) as error:
             return f"{type(error).__name__}: {error}"
-        return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in _arrays(rollout))).hexdigest()
+        return hashlib.sha256(fingerprint(rollout)).hexdigest()
 
 
 def make_setup(
@@ -274,9 +275,3 @@ class ShardWorker:
         if shard not in self._sources:
             self._sources[shard] = setup.source(shard)
         return self._sources[shard]
-
-
-def _arrays(value: Any) -> list[np.ndarray]:
-    if isinstance(value, dict):
-        return [array for name in sorted(value) for array in _arrays(value[name])]
-    return [array for part in value for array in _arrays(part)] if isinstance(value, tuple) else [value]
