@@ -195,8 +195,7 @@ class NotedFunctions:
     def begin(self, policy: Policy, rows: Any) -> None:
         self._policy = policy
         self._note(SAMPLES, rows)
-        distribution, weights = policy.action_distribution, self._specs[SAMPLES][1]
-        width = distribution.parameters(tf.zeros([1, distribution.num_outputs])).shape[1]
+        width, weights = policy.action_distribution.one_row().shape[1], self._specs[SAMPLES][1]
         self._old = tf.TensorSpec((*weights.shape, width), tf.float32)
 
     def give(self, rows: Any) -> None:
