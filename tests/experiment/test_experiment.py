@@ -18,9 +18,9 @@ import pytest
 
 import tf_trpo
 from tf_trpo import Experiment, optimizers
-from tf_trpo.environments import VectorBackend
+from tf_trpo.environments import ActionMasks, VectorBackend
 from tf_trpo.experiment.conversion import classes_of, fields, leaves
-from tf_trpo.experiment.settings import RolloutSettings, RunSettings, hyperparameters
+from tf_trpo.experiment.settings import EnvironmentSettings, RolloutSettings, RunSettings, hyperparameters
 from tf_trpo.models.settings import PolicySettings
 from tf_trpo.training import UpdateSettings
 
@@ -115,6 +115,7 @@ def test_a_default_is_that_of_the_library(function):
     assert shared == {name: Experiment().flat()[name] for name in shared}
     assert RunSettings().eval_episodes == defaults_of(tf_trpo.TRPO.evaluate)["episodes"]
     assert get_args(get_type_hints(RolloutSettings)["backend"]) == get_args(VectorBackend)
+    assert get_args(get_type_hints(EnvironmentSettings)["action_masks"]) == get_args(ActionMasks)
 
 
 def test_a_change_is_routed_to_the_part_that_has_the_setting():

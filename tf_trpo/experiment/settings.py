@@ -15,6 +15,8 @@ from tf_trpo.ranges import LARGEST_INTEGER, require, require_allowed
 from tf_trpo.rollouts.shards import Spread
 from tf_trpo.training.settings import ROUNDING, JitCompile
 
+ActionMasks = Literal["auto", "info", "off"]
+"""As `tf_trpo.environments.ActionMasks`, which cannot be imported without Gymnasium."""
 SEEDS = f"[0, {LARGEST_INTEGER}]"
 """Seeds of stateless random operations are int32."""
 EPISODES = "[1, 1000000]"
@@ -37,7 +39,7 @@ class EnvironmentSettings:
     """Wrappers to apply in this order, each as module:Class, or module:Class(4) with an integer argument."""
     frame_stack: int = 1
     """Number of latest observations to stack, after the wrappers, in [1, 64]."""
-    action_masks: Literal["auto", "info", "off"] = "auto"
+    action_masks: ActionMasks = "auto"
     """Where masks of allowed actions come from. auto: the environment's method action_masks(), if it has one; info:
     info["action_mask"]; off: neither. An entry action_mask of the observation is always used."""
 
