@@ -166,15 +166,27 @@ def test_costs_are_computed_and_are_in_the_command_that_trains(module, refused, 
     assert "has no such function" in refused("check-env", "CartPole-v1", "--costs", f"{MODULE}:no", "--allow-import")
 
 
-@pytest.mark.parametrize("text", ["nmae\n", "class Room(\n", "raise SystemExit(1)\n"])
-def test_a_module_that_fails_when_it_is_imported_is_a_finding(text, importable, capsys):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("nmae\n", "NameError"),
+        ("class Room(\n", "SyntaxError"),
+        ("raise SystemExit(1)\n", "SystemExit: 1"),
+        ("raise ValueError('no licence')\n", "ValueError: no licence"),
+        ("import no_such_module\n", "No module named 'no_such_module'"),
+    ],
+)
+def test_a_module_that_fails_when_it_is_imported_is_a_finding(text, reason, importable, refused, capsys):
     importable(MODULE, text)
     with pytest.raises(SystemExit) as exit_info:
         main(["check-env", f"{MODULE}:Room"])
     assert exit_info.value.code == 3
-    assert "error (cannot-be-made)" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "error (cannot-be-made)" in output
+    message = f"the module of {MODULE}:Room cannot be imported: {reason}"
+    assert message in output
+    assert message in refused("train", "--env", f"{MODULE}:Room", "--allow-import")
 
 
-def test_a_missing_module_is_refused(refused):
-    assert "the module of no_such_module:Env cannot be imported" in refused("check-env", "no_such_module:Env")
+def test_a_missing_wrapper_is_refused(refused):
     assert "cannot be imported" in refused("check-env", "CartPole-v1", "--wrapper", "gymnasium.wrappers:NoSuch")

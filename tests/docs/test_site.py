@@ -9,13 +9,12 @@ import subprocess
 import sys
 import types
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
 from tf_trpo import Experiment
 from tf_trpo.cli import COMMANDS
-from tf_trpo.experiment.conversion import fields
+from tf_trpo.experiment.conversion import classes_of, fields
 from tf_trpo.optimizers import ALGORITHMS
 
 pytest.importorskip("mkdocs")
@@ -127,8 +126,8 @@ MARKS = re.findall(r"<!-- settings: (\S+) (\w+) -->", (ROOT / "docs" / "settings
 def settings_classes(kind):
     """A settings class, the classes of its own that it extends, and those of its parts."""
     own = {each for each in kind.__mro__ if dataclasses.is_dataclass(each) and dataclasses.fields(each)}
-    for _, hint in fields(kind):
-        for part in filter(dataclasses.is_dataclass, (hint, *get_args(hint))):
+    for field, hint in fields(kind):
+        for part in classes_of(field.name, hint):
             own |= settings_classes(part)
     return own
 

@@ -114,6 +114,19 @@ def test_a_name_that_makes_no_environment_is_refused(name, making, message, impo
 
 
 @pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("Room", ValueError, "the module of broken_module:Room cannot be imported: NameError: name 'nmae' is not"),
+        ("Room-v0", EnvironmentFailedError, "broken_module:Room-v0 cannot be made: NameError: name 'nmae' is not"),
+    ],
+)
+def test_a_module_that_fails_when_it_is_imported_is_named(name, kind, message, importable):
+    importable("broken_module", "nmae")
+    with pytest.raises(kind, match=f"^{message}"):
+        make_vector_environment(f"broken_module:{name}")
+
+
+@pytest.mark.parametrize(
     ("wrappers", "message"),
     [
         (["no_such_module:Wrapper"], "the wrapper no_such_module:Wrapper cannot be imported: No module named"),

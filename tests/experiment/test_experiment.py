@@ -18,9 +18,9 @@ import pytest
 
 import tf_trpo
 from tf_trpo import Experiment, optimizers
-from tf_trpo.environments import VectorBackend
-from tf_trpo.experiment.conversion import fields, leaves
-from tf_trpo.experiment.settings import RolloutSettings, RunSettings, hyperparameters
+from tf_trpo.environments import ActionMasks, VectorBackend
+from tf_trpo.experiment.conversion import classes_of, fields, leaves
+from tf_trpo.experiment.settings import EnvironmentSettings, RolloutSettings, RunSettings, hyperparameters
 from tf_trpo.models.settings import PolicySettings
 from tf_trpo.training import UpdateSettings
 
@@ -28,10 +28,9 @@ from tf_trpo.training import UpdateSettings
 def settings_classes(settings=Experiment):
     """All settings classes of an experiment, each once."""
     found = {settings}
-    for _, hint in fields(settings):
-        for each in (hint, *get_args(hint)):
-            if dataclasses.is_dataclass(each):
-                found |= settings_classes(each)
+    for field, hint in fields(settings):
+        for each in classes_of(field.name, hint):
+            found |= settings_classes(each)
     return found
 
 
@@ -43,7 +42,7 @@ def test_no_two_settings_of_an_experiment_share_a_name():
             field.name
             for settings in settings_classes() - (algorithms - {algorithm})
             for field, hint in fields(settings)
-            if not any(dataclasses.is_dataclass(each) for each in (hint, *get_args(hint)))
+            if not classes_of(field.name, hint)
         ]
         assert [name for name, count in collections.Counter(leaf_names).items() if count > 1] == []
         every |= set(leaf_names)
@@ -116,6 +115,7 @@ def test_a_default_is_that_of_the_library(function):
     assert shared == {name: Experiment().flat()[name] for name in shared}
     assert RunSettings().eval_episodes == defaults_of(tf_trpo.TRPO.evaluate)["episodes"]
     assert get_args(get_type_hints(RolloutSettings)["backend"]) == get_args(VectorBackend)
+    assert get_args(get_type_hints(EnvironmentSettings)["action_masks"]) == get_args(ActionMasks)
 
 
 def test_a_change_is_routed_to_the_part_that_has_the_setting():

@@ -24,7 +24,7 @@ def test_the_default_limit_grows_with_the_number_of_dimensions(make_stepper, kin
     ids=str,
 )
 def test_every_algorithm_aims_at_it_unless_another_one_is_given(make_stepper, default, given):
-    assert default.settled(make_stepper(default).policy) == given
+    assert default.settled(make_stepper(default).policy.action_distribution) == given
 
 
 @pytest.mark.parametrize(
@@ -34,4 +34,4 @@ def test_every_algorithm_aims_at_it_unless_another_one_is_given(make_stepper, de
 def test_a_radius_that_adapts_begins_at_the_default_limit_within_its_own(make_stepper, radius, first):
     stepper = make_stepper(TrustRegion(radius=radius))
     assert float(stepper.state.adapted) == first
-    assert stepper.optimizer.settled(stepper.policy) == TrustRegion(first, radius=radius)
+    assert stepper.optimizer.settled(stepper.policy.action_distribution) == TrustRegion(first, radius=radius)

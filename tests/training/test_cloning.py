@@ -5,8 +5,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 import tf_trpo
+from tf_trpo.callbacks import Checkpoint, Evaluate, Progress, TensorBoard
 from tf_trpo.demonstrations import Demonstrations, Episode, record
 from tf_trpo.models import PolicySettings
 from tf_trpo.training import UpdateSettings
@@ -111,6 +113,26 @@ def test_the_best_epoch_on_whole_episodes_that_are_held_out_is_kept(make_agent, 
 def test_a_callback_can_stop_it(make_agent, balanced):
     early = keras.callbacks.EarlyStopping(monitor="val_loss", patience=1, min_delta=10.0)
     assert len(make_agent("CartPole-v1").clone(balanced, 50, callbacks=early, verbose=0).history["loss"]) == 2
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [Progress(), Checkpoint("checkpoints", None), Evaluate("CartPole-v1", 100)],
+    ids=["progress", "checkpoint", "evaluate"],
+)
+def test_callbacks_that_count_steps_are_refused(callback, make_agent, balanced):
+    with pytest.raises(ValueError, match=f"^{type(callback).__name__} is a callback of fit: cloning takes no env"):
+        make_agent("CartPole-v1").clone(balanced, 1, callbacks=callback)
+
+
+def test_it_is_shown_by_tensorboard(make_agent, balanced, tmp_path):
+    agent = make_agent("CartPole-v1")
+    history = agent.clone(balanced, 3, callbacks=TensorBoard(tmp_path, histogram_every=1), verbose=0).history
+    written = EventAccumulator(str(tmp_path), {"tensors": 0}).Reload()
+    losses = [float(tf.make_ndarray(event.tensor_proto)) for event in written.Tensors("loss")]
+    np.testing.assert_allclose(losses, history["loss"], rtol=1e-6)
+    assert not [tag for tag in written.Tags()["tensors"] if tag.startswith("actions/")]
+    assert len(written.Tensors("policy/0_kernel")) == 2
 
 
 def test_a_pass_that_is_undone_has_no_loss_that_keras_would_take_for_the_best(make_agent, balanced):

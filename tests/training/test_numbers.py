@@ -80,7 +80,8 @@ def test_a_step_by_them_has_the_bits_of_one_by_constants(name, make_agent):
     observations, advantages = random.normal(size=(16, 4)), random.normal(size=16)
     actions, weights = tf.constant(random.integers(0, 2, 16), tf.int32), tf.fill([16], 1 / 16)
     batch = Batch(tf.constant(observations, tf.float32), actions, tf.constant(advantages, tf.float32), weights)
-    settings = [ALGORITHMS[name].settled(make_agent("CartPole-v1").policy), UpdateSettings(gamma=0.37)]
+    distribution = make_agent("CartPole-v1").policy.action_distribution
+    settings = [ALGORITHMS[name].settled(distribution), UpdateSettings(gamma=0.37)]
 
     def stepped(read):
         policy = make_agent("CartPole-v1").policy

@@ -137,6 +137,41 @@ def test_the_default_space_can_be_searched_and_has_the_default_settings(algorith
     assert {"gamma", "gae_lambda", "num_steps", "value_epochs"} <= space.keys()
 
 
+@pytest.mark.parametrize(("dimensions", "ends"), [(3, (0.006, 0.1)), (6, (0.012, 0.1)), (17, (0.02, 0.1))])
+def test_limits_of_the_default_space_lie_within_those_of_an_adaptive_radius(dimensions, ends):
+    experiment = written_out(Experiment().replace(radius="adaptive"), gym.spaces.Box(-1, 1, (dimensions,)))
+    space = default_space(experiment)
+    check_space(space, experiment)
+    assert space["max_kl"] == Range(*ends, log=True)
+    assert values_in(space, experiment).keys() == space.keys()
+    still = experiment.replace(max_kl=0.1, min_radius=0.1)
+    assert "max_kl" not in default_space(still)
+
+
+PENALTIES = {"target_kl", "penalty_coefficient", "penalty_learning_rate", "cg_damping"}
+NATURAL = {"natural_learning_rate", "natural_max_kl", "cg_damping"}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "settings", "group", "searched"),
+    [
+        ("kl-penalty", {}, PENALTIES, {"target_kl", "cg_damping"}),
+        ("kl-penalty", {"penalty": "fixed"}, PENALTIES, {"penalty_coefficient", "cg_damping"}),
+        ("kl-penalty", {"penalty": "theory"}, PENALTIES, {"cg_damping"}),
+        ("kl-penalty", {"penalty_solver": "first-order"}, PENALTIES, {"target_kl", "penalty_learning_rate"}),
+        ("natural-policy-gradient", {}, NATURAL, {"natural_max_kl", "cg_damping"}),
+        ("natural-policy-gradient", {"natural_learning_rate": 0.1}, NATURAL, {"natural_learning_rate", "cg_damping"}),
+        ("trpo", {}, {"value_learning_rate", "cg_damping"}, {"value_learning_rate", "cg_damping"}),
+        ("trpo", {"value_epochs": 0, "cg_damping": 0}, {"value_learning_rate", "cg_damping"}, set()),
+    ],
+)
+def test_settings_without_effect_are_not_in_the_default_space(algorithm, settings, group, searched):
+    experiment = written_out(Experiment().replace(algorithm=algorithm, **settings), gym.spaces.Discrete(3))
+    space = default_space(experiment)
+    check_space(space, experiment)
+    assert group & space.keys() == searched
+
+
 @pytest.mark.parametrize("preset", ["Humanoid-v5", "Pendulum-v1", "LunarLanderContinuous-v3"])
 def test_the_default_space_lies_around_a_preset(preset):
     experiment = Experiment.from_preset(preset)

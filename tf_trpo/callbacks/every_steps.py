@@ -65,6 +65,9 @@ class Evaluate(keras.callbacks.Callback):
       EnvironmentFailedError: from `on_train_begin`: the environment cannot be made.
     """
 
+    needs_steps = True
+    """`TRPO.clone` refuses the callback: cloning takes no environment steps."""
+
     def __init__(self, environment: Any, every_steps: int, **kwargs: Any) -> None:
         super().__init__()
         self._environment = environment
@@ -105,6 +108,9 @@ class Checkpoint(keras.callbacks.Callback):
       keep: number of newest checkpoints to keep, >= 1.
       at_start: also write a checkpoint before the first iteration, so that a run can always be resumed.
     """
+
+    needs_steps = True
+    """`TRPO.clone` refuses the callback: cloning takes no environment steps."""
 
     def __init__(
         self, directory: str | os.PathLike[str], every_steps: int | None, *, keep: int = 2, at_start: bool = False

@@ -41,6 +41,9 @@ class Progress(keras.callbacks.Callback):
       interval: minimum number of seconds between lines, if the console is not a terminal.
     """
 
+    needs_steps = True
+    """`TRPO.clone` refuses the callback: cloning takes no environment steps."""
+
     def __init__(self, console: Console | None = None, *, interval: float = 5.0) -> None:
         super().__init__()
         self._console = console or _Display(stderr=True)

@@ -110,8 +110,8 @@ class TensorBoard(keras.callbacks.Callback):
             for name, model in (("policy", self.model.policy), ("value_function", self.model.value_function))
             for position, variable in enumerate(model.trainable_variables)
         }
-        rollout = self.params["trainer"].rollout
-        if rollout is not None:
+        trainer = self.params.get("trainer")  # missing in `TRPO.clone`
+        if trainer is not None and (rollout := trainer.rollout) is not None:
             actions = rollout.actions[rollout.valid]
             named |= {f"actions/{place}": column for place, column in enumerate(actions.reshape(len(actions), -1).T)}
         return [histogram_pb(name, values) for name, values in named.items() if np.isfinite(values).all()]

@@ -13,7 +13,7 @@ from rich.console import Console
 from tf_trpo.cli.errors import FAILED, one_line
 from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.cli.startup import start_keras
-from tf_trpo.experiment.environment_id import check_imports, flag_for
+from tf_trpo.experiment.imports import check_imports, flag_for
 from tf_trpo.experiment.options import as_options
 from tf_trpo.experiment.settings import SEEDS, EnvironmentSettings
 from tf_trpo.ranges import require_allowed
@@ -49,7 +49,7 @@ class CheckOptions(EnvironmentSettings):
 def main(argv: Sequence[str]) -> None:
     """Check the environment that the options name, print the report, and set the exit status."""
     options = parse(CheckOptions, argv, "check-env")
-    check_imports("", options.wrapper, options.costs, allow_import=options.allow_import)
+    check_imports("", options, allow_import=options.allow_import)
     start_keras()
     from tf_trpo.environments import check_environment
     from tf_trpo.environments.costs import import_costs
@@ -61,13 +61,11 @@ def main(argv: Sequence[str]) -> None:
     try:
         is_id = find_maker(options.env) is None
     except ValueError:
-        raise
-    except (Exception, SystemExit):
-        # The module itself fails. The check imports it again, and reports that.
+        # The module cannot be imported. The check tries it again, and reports that.
         is_id = False
     # To name a class is to ask for its code to run, but an id may look harmless.
     if is_id:
-        check_imports(options.env, allow_import=options.allow_import)
+        check_imports(options.env, EnvironmentSettings(), allow_import=options.allow_import)
     how = {name: getattr(options, name) for name in ("info_keys", "costs", "steps", "seed")}
     report = check_environment(options.env, **options.arguments(), **how)
     if options.json:
@@ -108,4 +106,4 @@ def _arguments(options: CheckOptions) -> str:
     default = EnvironmentSettings()
     chosen = {name: value for name, value in given.items() if value != getattr(default, name)}
     words = as_options({"env": options.env, **chosen})
-    return shlex.join(words) + flag_for(options.env, options.wrapper, options.costs)
+    return shlex.join(words) + flag_for(options.env, options)

@@ -10,8 +10,8 @@ from pathlib import Path
 from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import RunFolder
-from tf_trpo.experiment.environment_id import check_imports
 from tf_trpo.experiment.evaluating import evaluation_arguments, for_evaluation
+from tf_trpo.experiment.imports import check_imports
 from tf_trpo.experiment.settings import EPISODES, SEEDS
 from tf_trpo.ranges import require_allowed
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
     folder.check_trained()
     experiment = for_evaluation(folder)
     making = experiment.environment
-    check_imports(experiment.env, making.wrapper, making.costs, allow_import=options.allow_import)
+    check_imports(experiment.env, making, allow_import=options.allow_import)
     start_keras()
     import tf_trpo
     from tf_trpo.environments.costs import import_costs

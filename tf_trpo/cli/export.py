@@ -6,16 +6,17 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.cli.play import PlayOptions, play
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
-from tf_trpo.experiment.environment_id import check_imports
 from tf_trpo.experiment.evaluating import evaluation_arguments, for_evaluation
+from tf_trpo.experiment.imports import check_imports
 from tf_trpo.experiment.model_card import FILM, write_model_card
 from tf_trpo.ranges import require
+from tf_trpo.serving.metadata import ExportFormat
 
 SAMPLED_EPISODES = 20
 """Episodes with sampled actions for the card; the run was evaluated with the most likely actions only."""
@@ -29,7 +30,7 @@ class ExportOptions:
     """Folder of a run, as train writes it."""
     output: Path
     """Folder of the model, such as models/Hopper-v5; each export adds the next version."""
-    format: Literal["saved_model", "litert", "onnx"] = "saved_model"
+    format: ExportFormat = "saved_model"
     """saved_model for servers; litert (model.tflite) and onnx (model.onnx, extra onnx) for these runtimes."""
     warmup: bool = False
     """Add requests that TensorFlow Serving runs before it serves the version (extra warmup)."""
@@ -56,8 +57,7 @@ def main(argv: Sequence[str]) -> None:
     # A card shows the whole command of the training.
     experiment = Experiment.from_run(options.run_dir) if options.card else for_evaluation(folder)
     if options.card or options.film:
-        environment = experiment.environment
-        check_imports(experiment.env, environment.wrapper, environment.costs, allow_import=options.allow_import)
+        check_imports(experiment.env, experiment.environment, allow_import=options.allow_import)
     evaluation, making = folder.read_evaluation(), experiment.environment.arguments()
     if options.film:
         _check_film(experiment, making)

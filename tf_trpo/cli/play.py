@@ -9,14 +9,14 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.experiment.conversion import changed
-from tf_trpo.experiment.environment_id import check_imports
+from tf_trpo.experiment.imports import check_imports
 from tf_trpo.experiment.run_folder import RunFolder
-from tf_trpo.experiment.settings import EPISODES, SEEDS, EnvironmentSettings
+from tf_trpo.experiment.settings import EPISODES, SEEDS, ActionMasks, EnvironmentSettings
 from tf_trpo.extras import not_installed
 from tf_trpo.files import replaced_at_once
 from tf_trpo.messages import say
@@ -54,7 +54,7 @@ class PlayOptions:
     """Arguments of the environment, a JSON object; by default those of the model, if the environment is the same."""
     wrapper: tuple[str, ...] = ()
     """Wrappers to apply in this order, as module:Class; by default the model's, if the environment is the same."""
-    action_masks: Literal["auto", "info", "off"] | None = None
+    action_masks: ActionMasks | None = None
     """Where action masks come from: auto, info or off, as in the training; by default as in the model's metadata, or
     auto with a URL."""
     video: Path | None = None
@@ -97,7 +97,7 @@ def play(options: PlayOptions) -> list[tuple[float, int]]:
     """Run the episodes; return the undiscounted return and the length in steps of each."""
     local = None if options.is_served else _local_policy(Path(options.model), trust=options.trust)
     name, settings = _environment(options, local)
-    check_imports(name, settings.wrapper, allow_import=options.allow_import)
+    check_imports(name, EnvironmentSettings(wrapper=settings.wrapper), allow_import=options.allow_import)
     from tf_trpo.environments import open_rendered_environment, open_vector_environment
 
     making = settings.arguments()

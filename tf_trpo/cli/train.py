@@ -25,7 +25,7 @@ from tf_trpo.cli.parsing import (
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.conversion import leaves
-from tf_trpo.experiment.environment_id import check_imports, flag_for
+from tf_trpo.experiment.imports import check_imports, flag_for
 from tf_trpo.experiment.presets import bundled_for, bundled_presets
 from tf_trpo.experiment.run_folder import free_run_folder
 from tf_trpo.messages import say
@@ -80,8 +80,7 @@ def main(argv: Sequence[str]) -> None:
     options, experiment, source = read_command([each for each in argv if each not in HELP])
     if HELP & set(argv):
         _show_help(experiment, is_whole=HELP_ALL in argv)
-    making = experiment.environment
-    check_imports(experiment.env, making.wrapper, making.costs, allow_import=options.allow_import)
+    check_imports(experiment.env, experiment.environment, allow_import=options.allow_import)
     reuse_compiled_programs(experiment.run.threads)
     start_keras(experiment.run.threads)
     from keras.callbacks import LambdaCallback
@@ -226,8 +225,7 @@ def _say_what_next(run: Run, trained: TrainedRun) -> None:
 
 
 def _flag(run: Run) -> str:
-    making = run.experiment.environment
-    return flag_for(run.experiment.env, making.wrapper, making.costs)
+    return flag_for(run.experiment.env, run.experiment.environment)
 
 
 def _program(name: str = Path(sys.executable).name) -> str:

@@ -16,7 +16,7 @@ from tf_trpo.cli.startup import start_keras
 from tf_trpo.cli.train import BY_SIGNAL, common_options, names_of_settings, read_experiment, whose_defaults
 from tf_trpo.experiment import Experiment
 from tf_trpo.experiment.conversion import leaves
-from tf_trpo.experiment.environment_id import check_imports, flag_for
+from tf_trpo.experiment.imports import check_imports, flag_for
 from tf_trpo.experiment.options import option_name
 from tf_trpo.experiment.run_folder import folder_name
 from tf_trpo.messages import say
@@ -84,8 +84,7 @@ def main(argv: Sequence[str]) -> None:
     experiment = tuning.experiment
     if HELP & set(argv):
         _show_help(experiment, is_whole=HELP_ALL in argv)
-    making = experiment.environment
-    check_imports(experiment.env, making.wrapper, making.costs, allow_import=options.allow_import)
+    check_imports(experiment.env, experiment.environment, allow_import=options.allow_import)
     # Imported before TensorFlow, so that a user without Optuna gets the error at once.
     import tf_trpo.tuning.study  # noqa: F401
 
@@ -163,12 +162,12 @@ def _say(result: TuningResult) -> None:
         for name, value in result.settings.items()
     )
     preset = shlex.quote(str(result.preset))
-    env, making = result.experiment.env, result.experiment.environment
+    flag = flag_for(result.experiment.env, result.experiment.environment)
     say(
         f"\nTrials: {', '.join(f'{count} {state}' for state, count in sorted(result.trials.items()))}\n"
         f"Best settings:      {settings}\n"
         f"{result.verdict}\n\n"
         f"Folder:             {result.folder} (trials.png, importances.png, result.json, the runs of all trials)\n"
-        f"Train with them:    python -m tf_trpo train --preset {preset}{flag_for(env, making.wrapper, making.costs)}",
+        f"Train with them:    python -m tf_trpo train --preset {preset}{flag}",
         sys.stdout,
     )

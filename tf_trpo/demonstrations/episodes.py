@@ -137,7 +137,7 @@ def _is_any_masked(policy: Policy, observations: Any, actions: np.ndarray) -> bo
     if mask is None:
         return False
     distribution = policy.action_distribution
-    flat = tf.zeros([len(actions), distribution.parameters(tf.zeros([1, distribution.num_outputs])).shape[1]])
+    flat = tf.zeros([len(actions), distribution.one_row().shape[1]])
     return bool(
         tf.reduce_any(distribution.log_prob(distribution.masked(flat, tf.constant(mask)), actions) < MASKED / 2)
     )

@@ -79,13 +79,16 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
     @property
     def has_entropy(self) -> bool:
         """Whether `entropy` has a closed form."""
-        return self.entropy(self.parameters(tf.zeros([1, self.num_outputs]))) is not None
+        return self.entropy(self.one_row()) is not None
 
     @property
     def dimensions(self) -> int:
         """Number of dimensions of an action. Default: the event size of the TFP distribution."""
-        parameters = self.parameters(tf.zeros([1, self.num_outputs]))
-        return int(self.distribution(parameters).event_shape.num_elements())
+        return int(self.distribution(self.one_row()).event_shape.num_elements())
+
+    def one_row(self) -> tf.Tensor:
+        """Return parameters [1, D], those of outputs of 0, from which shapes and types are read."""
+        return self.parameters(tf.zeros([1, self.num_outputs]))
 
     def noise(self, shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
         """Draw noise [*shape, ...] for `sample` from a seed, int32 [2]. Default: seeds; `sample` uses the first one."""

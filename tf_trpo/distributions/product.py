@@ -175,7 +175,7 @@ class Product(ActionDistribution):
 
 def _sizes(name: str, part: ActionDistribution) -> _Sizes:
     """Find the sizes of a part by sampling one row."""
-    parameters, noise = part.parameters(tf.zeros([1, part.num_outputs])), part.noise([1], tf.constant([0, 0]))
+    parameters, noise = part.one_row(), part.noise([1], tf.constant([0, 0]))
     if noise.dtype != tf.float32:
         raise ValueError(f"{name}: the noise of a part must be float32, but {type(part).__name__} has another")
     action = part.sample(parameters, noise)

@@ -8,7 +8,6 @@ from tf_trpo.environments.failures import InvalidStepError as InvalidStepError
 from tf_trpo.environments.findings import EnvironmentReport as EnvironmentReport
 from tf_trpo.environments.findings import Finding as Finding
 from tf_trpo.environments.frames import FrameStack as FrameStack
-from tf_trpo.environments.in_use import check_free as check_free
 from tf_trpo.environments.masks import ActionMask as ActionMask
 from tf_trpo.environments.masks import ActionMasks as ActionMasks
 from tf_trpo.environments.masks import WithoutText as WithoutText

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tf_trpo.environments.failures import described
+from tf_trpo.environments.failures import importing
 from tf_trpo.environments.reading import find_figure, number
 from tf_trpo.ranges import require
 from tf_trpo.spaces import WrongValueError
@@ -63,12 +63,8 @@ def import_costs(costs: Sequence[Cost]) -> None:
     """Import the modules of cost functions that are given by name; raise ValueError if one cannot be imported."""
     for cost in costs:
         if isinstance(cost, str) and ":" in cost:
-            try:
+            with importing(f"the module of the cost {cost}"):
                 importlib.import_module(cost.partition(":")[0])
-            except ImportError as error:
-                raise ValueError(f"the module of the cost {cost} cannot be imported: {error}") from None
-            except (Exception, SystemExit) as error:  # The module's own code.
-                raise ValueError(f"the module of the cost {cost} cannot be imported: {described(error)}") from error
 
 
 def find_costs(costs: Sequence[Cost]) -> tuple[str | Callable[..., float], ...]:

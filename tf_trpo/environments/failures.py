@@ -82,6 +82,17 @@ def making(
         raise EnvironmentFailedError(f"{name} cannot be made: {described(error)}") from error
 
 
+@contextmanager
+def importing(what: str) -> Iterator[None]:
+    """Turn what an import of `what`, such as "the wrapper a:B", raises into a ValueError."""
+    try:
+        yield
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{what} cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"{what} cannot be imported: {described(error)}") from error
+
+
 def cause(error: BaseException) -> BaseException:
     """Return what made an environment fail, which may be the error itself."""
     return error.__cause__ or error if isinstance(error, EnvironmentFailedError) else error

@@ -13,7 +13,7 @@ import gymnasium as gym
 
 from tf_trpo.environments.costs import Cost, find_costs
 from tf_trpo.environments.episodes import SeededEpisodes
-from tf_trpo.environments.failures import close_anyway, described, making
+from tf_trpo.environments.failures import close_anyway, importing, making
 from tf_trpo.environments.guarded import GuardedEnvironment
 from tf_trpo.environments.in_use import check_new
 from tf_trpo.environments.masks import ActionMasks, with_masks
@@ -135,10 +135,8 @@ def find_maker(name: str) -> Callable[..., gym.Env] | None:
     if not re.fullmatch(r"\w[\w.]*:\w+", name):
         return None
     module, _, attribute = name.partition(":")
-    try:
+    with importing(f"the module of {name}"):
         found = getattr(importlib.import_module(module), attribute, None)
-    except ImportError as error:
-        raise ValueError(f"the module of {name} cannot be imported: {error}") from None
     return found if callable(found) and attribute not in gym.registry else None
 
 
@@ -151,12 +149,8 @@ def find_wrapper(name: str) -> Callable[[gym.Env], gym.Env]:
     parts = re.fullmatch(r"([\w.]+:\w+)(?:\((\d{1,9})\))?", name)
     if not parts:
         raise ValueError(f"a wrapper is named by module:Class, got {name!r}")
-    try:
+    with importing(f"the wrapper {name}"):
         found = pkgutil.resolve_name(parts[1])
-    except (ValueError, ImportError, AttributeError) as error:
-        raise ValueError(f"the wrapper {name} cannot be imported: {error}") from None
-    except (Exception, SystemExit) as error:  # The module's own code.
-        raise ValueError(f"the wrapper {name} cannot be imported: {described(error)}") from error
     if not callable(found):
         raise ValueError(f"the wrapper {name} is not a class or function")
     number = parts[2]

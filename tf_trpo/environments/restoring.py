@@ -22,6 +22,8 @@ _ADVICE = (
     "vine_states must be 0 for this environment. Branches need one that is computed in Python, or one of Gymnasium's "
     "MuJoCo environments, with all that it remembers in attributes"
 )
+_CHECKED_STEPS = 100
+"""Largest number of steps from a state, with random actions that masks allow, in `check_restorable`."""
 
 
 class Restorable:
@@ -102,14 +104,13 @@ class Restorable:
         return True
 
 
-def check_restorable(env: gym.Env, steps: int = 100) -> None:
+def check_restorable(env: gym.Env) -> None:
     """Check that the states of an environment can be restored, by taking the same steps from a state three times.
 
     This is done from two states of an episode. Afterwards, the environment is in the state that it had before.
 
     Args:
       env: the environment, with its wrappers.
-      steps: largest number of steps from a state, with random actions that masks allow.
 
     Raises:
       ValueError: a state cannot be saved, or the steps gave other observations, rewards, ends or costs when repeated.
@@ -126,7 +127,7 @@ def check_restorable(env: gym.Env, steps: int = 100) -> None:
         found, taken = [], []
         for _ in range(3):
             space.seed(0)
-            bits, actions = take_steps(env, space, copy.deepcopy(observation), np.random.default_rng(0), steps)
+            bits, actions = take_steps(env, space, copy.deepcopy(observation), np.random.default_rng(0), _CHECKED_STEPS)
             found.append(bits)
             taken.append(actions)
             restorable.restore()

@@ -35,7 +35,7 @@ def leaves(settings: type) -> Mapping[str, Any]:
     """Return the types of all settings that a settings class and its nested classes can have, by name."""
     found: Flat = {}
     for field, hint in fields(settings):
-        classes: list[Any] = [each for each in (hint, *get_args(hint)) if dataclasses.is_dataclass(each)]
+        classes = classes_of(field.name, hint)
         if field.name in CHOICES:
             found[field.name] = Literal[tuple(CHOICES[field.name])]
         elif not classes:
@@ -43,6 +43,12 @@ def leaves(settings: type) -> Mapping[str, Any]:
         for each in classes:
             found |= leaves(each)
     return MappingProxyType(found)
+
+
+def classes_of(field: str, hint: Any) -> Sequence[type]:
+    """Return the settings classes that a field with this name and type can hold; none if it is a setting itself."""
+    known = CHOICES.get(field, {"": hint}).values()
+    return [each for each in known if isinstance(each, type) and dataclasses.is_dataclass(each)]
 
 
 def fields(settings: type) -> Sequence[tuple[dataclasses.Field, Any]]:

@@ -12,36 +12,18 @@ from tf_trpo.experiment.conversion import CHOICES, Flat, changed, flat, leaves
 from tf_trpo.experiment.generators import generators_kept, seed_generators
 from tf_trpo.experiment.presets import bundled_for, bundled_presets, layered, read_preset
 from tf_trpo.experiment.run_folder import RunFolder
-from tf_trpo.experiment.settings import EnvironmentSettings, RolloutSettings, RunSettings, StartSettings, use_threads
+from tf_trpo.experiment.settings import EnvironmentSettings, RolloutSettings, RunSettings, StartSettings
 from tf_trpo.models.settings import PolicySettings, ValueSettings
-from tf_trpo.optimizers import (
-    ClippedSurrogate,
-    ConstrainedTrustRegion,
-    KLPenalty,
-    LagrangianTrustRegion,
-    NaturalPolicyGradient,
-    Problem,
-    TrustRegion,
-    VanillaPolicyGradient,
-)
+from tf_trpo.optimizers import PolicyOptimizer, Problem, TrustRegion
 from tf_trpo.ranges import require, require_allowed
 from tf_trpo.rollouts.vine import VineSettings
+from tf_trpo.training.devices import use_threads
 from tf_trpo.training.settings import UpdateSettings
 
 if TYPE_CHECKING:
     from tf_trpo.experiment.run import TrainedRun
     from tf_trpo.training import TRPO
     from tf_trpo.training.callback_list import Callbacks
-
-Algorithm = (
-    TrustRegion
-    | NaturalPolicyGradient
-    | VanillaPolicyGradient
-    | KLPenalty
-    | ClippedSurrogate
-    | ConstrainedTrustRegion
-    | LagrangianTrustRegion
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +56,8 @@ class Experiment:
     """Branches of the rollouts, from which advantages are estimated."""
     policy: PolicySettings = PolicySettings()
     """The policy's network and distribution."""
-    algorithm: Algorithm = TrustRegion()
-    """The policy optimizer."""
+    algorithm: PolicyOptimizer = TrustRegion()
+    """The policy optimizer, of one of the classes `tf_trpo.optimizers.ALGORITHMS`."""
     update: UpdateSettings = UpdateSettings()
     """How a rollout becomes a batch, and how the value function is fitted."""
     start: StartSettings = StartSettings()

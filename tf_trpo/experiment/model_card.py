@@ -9,8 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from tf_trpo.experiment.environment_id import flag_for
 from tf_trpo.experiment.experiment import Experiment
+from tf_trpo.experiment.imports import flag_for
 from tf_trpo.experiment.options import as_options
 from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.experiment.settings import OF_OUTPUT
@@ -143,6 +143,5 @@ def training_command(experiment: Experiment) -> str:
     """
     chosen = {"env": experiment.env, **experiment.changes()}
     chosen = {name: value for name, value in chosen.items() if name not in OF_OUTPUT}
-    making = experiment.environment
-    flag = flag_for(experiment.env, making.wrapper, making.costs)
-    return shlex.join(["python", "scripts/train.py", "--preset", "none", *as_options(chosen)]) + flag
+    words = ["python", "scripts/train.py", "--preset", "none", *as_options(chosen)]
+    return shlex.join(words) + flag_for(experiment.env, experiment.environment)

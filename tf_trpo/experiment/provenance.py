@@ -8,14 +8,17 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
 from tf_trpo.cores import available_cores, processor_name
-from tf_trpo.experiment.experiment import Experiment
+from tf_trpo.experiment.imports import imported_modules
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.versions import installed_versions
+
+if TYPE_CHECKING:
+    from tf_trpo.experiment.experiment import Experiment
 
 _logger = logging.getLogger("tf_trpo")
 _PACKAGES = ("tf_trpo", "tensorflow", "keras", "tensorflow-probability", "gymnasium", "numpy", "ai-edge-litert")
@@ -69,10 +72,7 @@ def earlier_parts(config: dict[str, Any], made_with: Mapping[str, Any], steps: i
 
 def _modules(experiment: Experiment) -> Iterator[str]:
     """Yield the names of the modules that an experiment's environment, wrappers and costs come from."""
-    making = experiment.environment
-    for name in (experiment.env, *making.wrapper, *making.costs):
-        if ":" in name:
-            yield name.partition(":")[0]
+    yield from imported_modules(experiment.env, experiment.environment).values()
     registered = gym.registry.get(experiment.env.rpartition(":")[2])
     if registered is not None:
         made = registered.entry_point

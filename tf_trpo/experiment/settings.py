@@ -10,11 +10,12 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.ranges import LARGEST_INTEGER, require, require_allowed
 from tf_trpo.rollouts.shards import Spread
 from tf_trpo.training.settings import ROUNDING, JitCompile
 
+ActionMasks = Literal["auto", "info", "off"]
+"""As `tf_trpo.environments.ActionMasks`, which cannot be imported without Gymnasium."""
 SEEDS = f"[0, {LARGEST_INTEGER}]"
 """Seeds of stateless random operations are int32."""
 EPISODES = "[1, 1000000]"
@@ -37,7 +38,7 @@ class EnvironmentSettings:
     """Wrappers to apply in this order, each as module:Class, or module:Class(4) with an integer argument."""
     frame_stack: int = 1
     """Number of latest observations to stack, after the wrappers, in [1, 64]."""
-    action_masks: Literal["auto", "info", "off"] = "auto"
+    action_masks: ActionMasks = "auto"
     """Where masks of allowed actions come from. auto: the environment's method action_masks(), if it has one; info:
     info["action_mask"]; off: neither. An entry action_mask of the observation is always used."""
 
@@ -224,20 +225,3 @@ def hyperparameters(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Select the settings of a config.json on which the run's result depends, the most important first."""
     names = dict.fromkeys((*_FIRST, *settings))
     return {name: settings[name] for name in names if name in settings and name not in IMMATERIAL}
-
-
-def use_threads(threads: int) -> None:
-    """Set the number of TensorFlow's threads; 0 keeps TensorFlow's default.
-
-    Raises:
-      ValueError: TensorFlow already runs with another number.
-    """
-    config = tf.config.threading
-    if not threads or config.get_intra_op_parallelism_threads() == threads:
-        return
-    try:
-        config.set_intra_op_parallelism_threads(threads)
-        # Otherwise stages of an update that run in parallel would take a core each.
-        config.set_inter_op_parallelism_threads(threads)
-    except RuntimeError:
-        raise ValueError("threads must be set before TensorFlow starts: begin with them in a new process") from None

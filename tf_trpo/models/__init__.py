@@ -6,7 +6,6 @@ from tf_trpo.lazy import exports
 
 if TYPE_CHECKING:
     from tf_trpo.models.encoder import Encoder as Encoder
-    from tf_trpo.models.making import check_fit as check_fit
     from tf_trpo.models.making import make_policy as make_policy
     from tf_trpo.models.making import make_value_function as make_value_function
     from tf_trpo.models.mirror_symmetry import MirroredEncoder as MirroredEncoder

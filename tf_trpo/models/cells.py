@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 
 from tf_trpo.models.networks import layer_seeds
+from tf_trpo.models.settings import MemoryKind
 
-MemoryKind = Literal["gru", "lstm"]
 DEFAULT_UNITS, DEFAULT_SPAN = 64, 2.0
 _SHORTEST = 1.1
 """Initial time constant of the fastest unit, in rows."""

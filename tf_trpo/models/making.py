@@ -12,13 +12,13 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from tf_trpo.distributions import make_action_distribution
-from tf_trpo.models.cells import DEFAULT_SPAN, DEFAULT_UNITS, MemoryKind, like, make_cell
+from tf_trpo.models.cells import DEFAULT_SPAN, DEFAULT_UNITS, like, make_cell
 from tf_trpo.models.encoder import Encoder
 from tf_trpo.models.mirror_symmetry import MirroredEncoder, MirrorSymmetry
 from tf_trpo.models.networks import default_network
 from tf_trpo.models.own_network import check_network
 from tf_trpo.models.policy import Policy
-from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.models.settings import MemoryKind, PolicySettings, ValueSettings
 from tf_trpo.models.value_function import ValueFunction
 from tf_trpo.ranges import described, require
 from tf_trpo.spaces import MASKED_ACTIONS, Spec, difference, mask_of, observation_spec

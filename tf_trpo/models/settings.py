@@ -8,6 +8,7 @@ from typing import Literal
 
 from tf_trpo.ranges import require, require_allowed
 
+MemoryKind = Literal["gru", "lstm"]
 _WIDEST = 16_384
 _MOST_LAYERS = 64
 _MOST_WEIGHTS = 2**28
@@ -50,7 +51,7 @@ class PolicySettings:
     """Lower limit of the standard deviation by which a feature is divided, >= 0."""
     function_preserving: bool = True
     """Adjust the policy's first layer when the statistics change, so that the policy stays the same."""
-    memory: Literal["gru", "lstm"] | None = None
+    memory: MemoryKind | None = None
     """Recurrent cell before the output layers of the policy and of the value function, which remembers earlier
     observations of the episode. None: no memory."""
     memory_units: int | None = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -161,13 +160,12 @@ class Recurrence:
 
         def step(t: tf.Tensor, of_now: Tensors) -> tuple[Tensors, Tensors]:
             here, along = (weights, inputs[t], _at(before, t)), (of_weights, of_inputs[t], of_now)
-            of_output, of_after = _image_of_row(functools.partial(self._row_with, _at(marks, t)), here, along)
+            of_output, of_after = _image_of_row(
+                lambda weights, row, states: self._row(weights, row, states, _at(marks, t)), here, along
+            )
             return of_after, (of_output,)
 
         return _loop(step, of_states, inputs.shape[0], (self._output(inputs),))[1][0]
-
-    def _row_with(self, marks: Tensors, weights: Tensors, inputs: tf.Tensor, states: Tensors) -> Any:
-        return self._row(weights, inputs, states, marks)
 
     def _output(self, inputs: tf.Tensor) -> tf.TensorSpec:
         return tf.TensorSpec((inputs.shape[1], self._num_outputs), inputs.dtype)

@@ -75,7 +75,7 @@ class ClippedSurrogate(PolicyOptimizer):
             value = clipped_surrogate_improvement(
                 *objective.log_probs(new, samples), samples.advantages, samples.weights, clip_range=self.clip_range
             )
-            return value + self.entropy.value(objective, new, samples) if self.entropy.counts else value
+            return value + self.entropy.weighted(objective)(new, samples) if self.entropy.counts else value
 
         if self.ppo_final_learning_rate is not None:
             rate = linear(self.ppo_learning_rate, self.ppo_final_learning_rate, progress)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import is_positive, scalar
-from tf_trpo.optimizers.objective import AddedTerm, Objective, PolicyFigures, Samples, WeightedEntropy
+from tf_trpo.optimizers.objective import AddedTerm, Objective, PolicyFigures, WeightedEntropy
 from tf_trpo.ranges import require, require_allowed
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ class EntropyBonus:
             requirement = f"0 with {type(distribution).__name__}, which has no closed form of its entropy"
             require(distribution.has_entropy, "entropy_coefficient", requirement, self.entropy_coefficient)
 
-    def value(self, objective: Objective, new: tf.Tensor, samples: Samples) -> tf.Tensor:
-        """Compute entropy_coefficient H for distribution parameters [N, D] on the samples, float64 scalar."""
-        return self._weighted(objective)(new, samples)
+    def weighted(self, objective: Objective) -> WeightedEntropy:
+        """Return entropy_coefficient H as a function of distribution parameters and samples."""
+        return WeightedEntropy(objective.entropy, scalar(self.entropy_coefficient, tf.float64))
 
     def rising(self, objective: Objective) -> AddedTerm:
         """Return the bonus as a term of the objective: entropy_coefficient (H - H(old))."""
@@ -58,7 +58,4 @@ class EntropyBonus:
             rise = tf.subtract(figures.entropy, objective.old.figures.entropy)
             return scalar(self.entropy_coefficient, tf.float64) * rise
 
-        return AddedTerm(objective.gradient(self._weighted(objective)), gain)
-
-    def _weighted(self, objective: Objective) -> WeightedEntropy:
-        return WeightedEntropy(objective.entropy, scalar(self.entropy_coefficient, tf.float64))
+        return AddedTerm(objective.gradient(self.weighted(objective)), gain)

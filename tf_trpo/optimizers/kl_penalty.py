@@ -18,6 +18,7 @@ from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State
 from tf_trpo.ranges import require, require_allowed
 
 if TYPE_CHECKING:
+    from tf_trpo.distributions.action_distribution import ActionDistribution
     from tf_trpo.models import Policy
 
 Penalty = Literal["fixed", "adaptive", "theory"]
@@ -84,8 +85,9 @@ class KLPenalty(PolicyOptimizer):
         usable = self.penalty != "theory" or 0 < gamma < 1
         require(usable, "gamma", "in (0, 1) for the penalty of the theory", gamma)
 
-    def settled(self, policy: Policy) -> Self:
-        return self if self.target_kl is not None else dataclasses.replace(self, target_kl=default_kl(policy))
+    def settled(self, distribution: ActionDistribution) -> Self:
+        given = self.target_kl is not None
+        return self if given else dataclasses.replace(self, target_kl=default_kl(distribution))
 
     def make_state(self, policy: Policy) -> State:
         adapted = optimizer = None

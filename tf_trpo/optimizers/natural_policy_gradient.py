@@ -13,7 +13,7 @@ from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State
 from tf_trpo.ranges import require_allowed
 
 if TYPE_CHECKING:
-    from tf_trpo.models import Policy
+    from tf_trpo.distributions.action_distribution import ActionDistribution
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +44,9 @@ class NaturalPolicyGradient(PolicyOptimizer):
     def __post_init__(self) -> None:
         require_allowed(self, natural_learning_rate="(0, inf)", natural_max_kl="(0, inf)")
 
-    def settled(self, policy: Policy) -> Self:
+    def settled(self, distribution: ActionDistribution) -> Self:
         given = self.natural_max_kl is not None
-        return self if given else dataclasses.replace(self, natural_max_kl=default_kl(policy))
+        return self if given else dataclasses.replace(self, natural_max_kl=default_kl(distribution))
 
     def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
         gradient = objective.gradient()

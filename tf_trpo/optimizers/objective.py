@@ -105,6 +105,7 @@ class Objective:
       theta: the policy's flat parameters [P] as they were when it sampled.
       gamma: discount of the batch's returns, in [0, 1], a number or a float64 scalar; None if it is not known.
       old: the policy at theta, and its figures.
+      samples: the samples of the surrogate, whose advantages `with_samples` may have replaced.
       chunk_size: as below.
       in_segments: whether the samples are in segments.
       sees_images: whether a part of the observations is an image.
@@ -134,17 +135,12 @@ class Objective:
         self.in_segments = batch.weights.shape.rank == 2
         self.sees_images = _sees_images(batch.observations, 2 if self.in_segments else 1)
         old, entropy = self._of_old_policy(old)
-        self._samples, zero = Samples(*batch[:4], old), tf.constant(0.0, tf.float64)
+        self.samples, zero = Samples(*batch[:4], old), tf.constant(0.0, tf.float64)
         self.old = OldPolicy(theta, PolicyFigures(zero, zero, zero, entropy))
-
-    @property
-    def samples(self) -> Samples:
-        """The samples of the surrogate, whose advantages `with_samples` may have replaced."""
-        return self._samples
 
     def gradient(self, value: Value | None = None) -> tf.Tensor:
         """Compute the gradient [P] of a value at theta, by default of the surrogate."""
-        return self._gradient(value or self.improvement, self.theta, self._samples)
+        return self._gradient(value or self.improvement, self.theta, self.samples)
 
     def with_samples(self, **replaced: tf.Tensor) -> Objective:
         """Copy the objective with other `advantages` [N], or with another `old` policy, given by its parameters [N, D].
@@ -152,7 +148,7 @@ class Objective:
         Arrays of segments are [S, L] and [S, L, D]. The attributes `batch` and `old` stay as they are.
         """
         other = copy.copy(self)
-        other._samples = self._samples._replace(**replaced)
+        other.samples = self.samples._replace(**replaced)
         return other
 
     def minibatch_gradient(self, value: Value, theta: tf.Tensor, rows: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
@@ -165,11 +161,11 @@ class Objective:
           rows: int32 [M], the samples, or the segments.
           counted: bool [M], False on rows that only fill the minibatch up.
         """
-        minibatch = tf.nest.map_structure(lambda array: tf.gather(array, rows), self._samples)
+        minibatch = tf.nest.map_structure(lambda array: tf.gather(array, rows), self.samples)
         weights = counted_weights(minibatch.weights, counted)
         # If branches try all actions of a state, rare actions weigh less. With the sum 1 in each minibatch, they would
         # gain weight.
-        whole, own = (tf.math.count_nonzero(each, dtype=weights.dtype) for each in (self._samples.weights, weights))
+        whole, own = (tf.math.count_nonzero(each, dtype=weights.dtype) for each in (self.samples.weights, weights))
         weights *= tf.math.divide_no_nan(whole, own)
         return self._gradient(value, theta, minibatch._replace(weights=weights))
 
@@ -203,11 +199,11 @@ class Objective:
             return PolicyFigures(self.improvement(new, samples), mean, largest, entropy).tensors
 
         nothing = tuple(tf.constant(0.0, tf.float64) for _ in self.old.figures.tensors)
-        return PolicyFigures(*self._over(self._samples, on_chunk, combined, nothing))
+        return PolicyFigures(*self._over(self.samples, on_chunk, combined, nothing))
 
     def fisher_vector_product(self, *, fraction: float = 1.0, kind: FisherVectorProduct = "gauss-newton") -> Product:
         """Make the product v [P] -> F v [P] with the Fisher matrix at theta, on a fraction of the samples."""
-        samples = subsample(self._samples.observations, self._samples.weights, fraction)
+        samples = subsample(self.samples.observations, self.samples.weights, fraction)
         return sampled_product(self.policy, self.theta, *samples, kind, self.chunk_size)
 
     def _of_old_policy(self, old: tf.Tensor | None) -> tuple[Any, tf.Tensor | None]:

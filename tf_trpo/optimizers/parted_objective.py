@@ -34,8 +34,8 @@ class PartSums(Protocol):
     def begin(self, policy: Policy, rows: Any) -> None:
         """Set the rows of SAMPLES and the policy's weights."""
 
-    def give(self, rows: Any) -> None:
-        """Set the rows of CURVATURE."""
+    def give(self, name: str, rows: Any) -> None:
+        """Set the rows with a name, SAMPLES or CURVATURE."""
 
     def results(self, name: str, rows: str, arguments: Sequence[tf.Tensor]) -> list[list[Any]]:
         """Compute a function of `part_function` on each part, and return the results in the order of the parts."""
@@ -75,7 +75,7 @@ class PartedObjective(Objective):
         rows = SAMPLES
         if fraction != 1.0:
             rows = CURVATURE
-            self._sums.give(subsample(self._samples.observations, self._samples.weights, fraction))
+            self._sums.give(rows, subsample(self.samples.observations, self.samples.weights, fraction))
         return lambda vector: self._added(part.PRODUCT + kind, [vector], rows)
 
     def _of_old_policy(self, old: tf.Tensor | None) -> tuple[Any, tf.Tensor | None]:
@@ -157,10 +157,13 @@ class CrewSums:
         self._iteration += 1
         weights = self.crew.put([variable.numpy() for variable in policy.variables])
         self._weights, self._rows = Given((self._key, self._iteration), weights), {}
-        self._give(SAMPLES, rows)
+        self.give(SAMPLES, rows)
 
-    def give(self, rows: Any) -> None:
-        self._give(CURVATURE, rows)
+    def give(self, name: str, rows: Any) -> None:
+        cuts = part.cut(rows, self._parts)
+        self._rows[name] = [
+            Given((self._iteration, name, number), self.crew.put(each)) for number, each in enumerate(cuts)
+        ]
 
     def results(self, name: str, rows: str, arguments: Sequence[tf.Tensor]) -> list[list[Any]]:
         self.rounds += 1
@@ -168,12 +171,6 @@ class CrewSums:
         return self.crew.compute(
             [Request(self._functions, self._weights, given, each, name) for each in self._rows[rows]]
         )
-
-    def _give(self, name: str, rows: Any) -> None:
-        cuts = part.cut(rows, self._parts)
-        self._rows[name] = [
-            Given((self._iteration, name, number), self.crew.put(each)) for number, each in enumerate(cuts)
-        ]
 
 
 class NotedFunctions:
@@ -194,13 +191,9 @@ class NotedFunctions:
 
     def begin(self, policy: Policy, rows: Any) -> None:
         self._policy = policy
-        self._note(SAMPLES, rows)
-        distribution, weights = policy.action_distribution, self._specs[SAMPLES][1]
-        width = distribution.parameters(tf.zeros([1, distribution.num_outputs])).shape[1]
+        self.give(SAMPLES, rows)
+        width, weights = policy.action_distribution.one_row().shape[1], self._specs[SAMPLES][1]
         self._old = tf.TensorSpec((*weights.shape, width), tf.float32)
-
-    def give(self, rows: Any) -> None:
-        self._note(CURVATURE, rows)
 
     def results(self, name: str, rows: str, arguments: Sequence[tf.Tensor]) -> list[list[Any]]:
         like = self._specs[rows]
@@ -210,7 +203,7 @@ class NotedFunctions:
         self.functions[name] = function, [*first, *given, *tf.nest.flatten(like)]
         return []
 
-    def _note(self, name: str, rows: Any) -> None:
+    def give(self, name: str, rows: Any) -> None:
         def of_part(array: tf.Tensor) -> tf.TensorSpec:
             return tf.TensorSpec((part_size(array.shape[0], self._parts), *array.shape[1:]), array.dtype)
 

@@ -154,7 +154,7 @@ class PartComputer:
       fetch: returns the value of a reference.
     """
 
-    def __init__(self, fetch: Callable[[Any], Any] = lambda reference: reference) -> None:
+    def __init__(self, fetch: Callable[[Any], Any]) -> None:
         self._fetch = fetch
         self._keys: dict[str, Hashable] = {}
         self._rows: dict[Hashable, list[tf.Tensor]] = {}

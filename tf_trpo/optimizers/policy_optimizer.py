@@ -19,6 +19,7 @@ from tf_trpo.optimizers.problem import Problem
 from tf_trpo.ranges import require
 
 if TYPE_CHECKING:
+    from tf_trpo.distributions.action_distribution import ActionDistribution
     from tf_trpo.models import Policy
 
 
@@ -107,8 +108,8 @@ class PolicyOptimizer(abc.ABC):
             not problem.is_anchored, "anchor", f"None with {type(self).__name__}, which has no anchor_kl", "a policy"
         )
 
-    def settled(self, policy: Policy) -> Self:
-        """Return the optimizer with its policy-dependent defaults replaced by numbers; by default it has none."""
+    def settled(self, distribution: ActionDistribution) -> Self:
+        """Return the optimizer with numbers for defaults that depend on the actions; by default it has none."""
         return self
 
     def make_state(self, policy: Policy) -> State:
@@ -150,7 +151,7 @@ class PolicyOptimizer(abc.ABC):
 
         def propose() -> tuple[Proposal, OldPolicy]:
             made = objective(policy, batch, policy.flat_weights, chunk_size, gamma)
-            return _as_tensors(self.settled(policy).propose(made, state, progress)), made.old
+            return _as_tensors(self.settled(policy.action_distribution).propose(made, state, progress)), made.old
 
         proposal, old = compiled_at_once(propose)() if jit_compile else propose()
         proposal = proposal._replace(search=_finite(proposal.search, old))
@@ -194,9 +195,9 @@ class PolicyOptimizer(abc.ABC):
         return optimizer
 
 
-def default_kl(policy: Policy) -> float:
+def default_kl(distribution: ActionDistribution) -> float:
     """Return the default limit or target of a step's KL, in nats: 0.01 for each action dimension."""
-    return KL_PER_DIMENSION * policy.action_distribution.dimensions
+    return KL_PER_DIMENSION * distribution.dimensions
 
 
 def without_line_search(objective: Objective, candidate: tf.Tensor) -> LineSearchResult:

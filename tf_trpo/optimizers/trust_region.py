@@ -22,6 +22,7 @@ from tf_trpo.optimizers.problem import Problem
 from tf_trpo.ranges import require, require_allowed
 
 if TYPE_CHECKING:
+    from tf_trpo.distributions.action_distribution import ActionDistribution
     from tf_trpo.models import Policy
 
 KLConstraint = Literal["mean", "max"]
@@ -121,17 +122,17 @@ class TrustRegion(PolicyOptimizer):
         if self.anchor_kl is not None or self.limits_on_costs is not None:
             problem.check_limits_hold()
 
-    def settled(self, policy: Policy) -> Self:
+    def settled(self, distribution: ActionDistribution) -> Self:
         if self.max_kl is not None:
             return self
-        limit = default_kl(policy)
+        limit = default_kl(distribution)
         return dataclasses.replace(self, max_kl=limit if self.radius is None else self.radius.clipped(limit))
 
     def make_state(self, policy: Policy) -> State:
         self.entropy.check(policy)
         adapted = None
         if self.radius is not None:
-            adapted = tf.Variable(self.settled(policy).max_kl, dtype=tf.float64, trainable=False)
+            adapted = tf.Variable(self.settled(policy.action_distribution).max_kl, dtype=tf.float64, trainable=False)
         return State(adapted, steps=tf.Variable(0, dtype=tf.int64, trainable=False) if self.imitation.counts else None)
 
     def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:

@@ -8,14 +8,15 @@ TensorFlow function instead.
 
 from __future__ import annotations
 
+import abc
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.rollouts.centring import Centred
+from tf_trpo.rollouts.centring import Centred, transposed
 from tf_trpo.rollouts.shards import shard_rows
 from tf_trpo.spaces import parts
 
@@ -41,15 +42,24 @@ class Actions(NamedTuple):
     states: States = ()
 
 
-class Actor(Protocol):
-    """A policy for a fixed number of environments.
+class Actor(abc.ABC):
+    """A policy for a fixed number of environments; it computes actions shard by shard.
+
+    Args:
+      policy, num_envs, shards: as for `make_actor`.
 
     Attributes:
       initial_states: states of the memory at the start of episodes, arrays [B, ...]; empty without a memory.
+      for_environment: converts sampled actions [L, ...] to a nest of arrays [L, ...], as the environments take them.
     """
 
-    initial_states: States
+    def __init__(self, policy: Policy, num_envs: int, shards: int) -> None:
+        self._centred = Centred(policy)
+        self._rows = shard_rows(num_envs, shards)
+        self.initial_states: States = tuple(np.array(part) for part in policy.initial_states(num_envs))
+        self.for_environment = policy.action_distribution.acting()
 
+    @abc.abstractmethod
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         """Set the weights to act with, in the order of `policy.weights`."""
 
@@ -61,9 +71,20 @@ class Actor(Protocol):
           noise: [B, ...]; a deterministic actor ignores it.
           states: of the memory, before the observations; empty without a memory.
         """
+        parts = self._centred(observations)
+        if len(self._rows) == 1:
+            sampled, *after = self._act(parts, noise, states)
+        else:
+            found = [
+                self._act([part[rows] for part in parts], noise[rows], [state[rows] for state in states])
+                for rows in self._rows
+            ]
+            sampled, *after = map(np.concatenate, zip(*found, strict=True))
+        return Actions(sampled, self.for_environment(sampled), tuple(after))
 
-    def for_environment(self, sampled: np.ndarray) -> Any:
-        """Convert sampled actions [L, ...] to a nest of arrays [L, ...], as the environments take them."""
+    @abc.abstractmethod
+    def _act(self, parts: list[np.ndarray], noise: np.ndarray, states: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Compute the sampled actions and the new states of one shard."""
 
 
 def make_actor(policy: Policy, num_envs: int, *, deterministic: bool = False, shards: int = 1) -> Actor:
@@ -97,33 +118,7 @@ def acts_on_device(policy: Policy, shards: int) -> bool:
     return reads_images and shards == 1 and bool(tf.config.list_logical_devices("GPU"))
 
 
-class _Actor:
-    """Base class of both actors: prepares the observations and computes the actions shard by shard."""
-
-    def __init__(self, policy: Policy, num_envs: int, shards: int) -> None:
-        self._centred = Centred(policy)
-        self._rows = shard_rows(num_envs, shards)
-        self.initial_states = tuple(np.array(part) for part in policy.initial_states(num_envs))
-        self.for_environment = policy.action_distribution.acting()
-
-    def __call__(self, observations: Any, noise: np.ndarray, states: States = ()) -> Actions:
-        parts = self._centred(observations)
-        if len(self._rows) == 1:
-            sampled, *after = self._act(parts, noise, states)
-        else:
-            found = [
-                self._act([part[rows] for part in parts], noise[rows], [state[rows] for state in states])
-                for rows in self._rows
-            ]
-            sampled, *after = map(np.concatenate, zip(*found, strict=True))
-        return Actions(sampled, self.for_environment(sampled), tuple(after))
-
-    def _act(self, parts: list[np.ndarray], noise: np.ndarray, states: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Compute the sampled actions and the new states of one shard."""
-        raise NotImplementedError
-
-
-class CompiledActor(_Actor):
+class CompiledActor(Actor):
     """Actor that calls a tf.function. The arguments are those of `make_actor`."""
 
     def __init__(self, policy: Policy, num_envs: int, *, deterministic: bool = False, shards: int = 1) -> None:
@@ -146,7 +141,7 @@ class CompiledActor(_Actor):
         return [np.array(output.numpy()) for output in outputs]
 
 
-class LiteActor(_Actor):
+class LiteActor(Actor):
     """Actor that runs a LiteRT model. The arguments are those of `make_actor`.
 
     The actor can be pickled. In another process it runs the same model, without the policy itself; call `set_weights`
@@ -223,8 +218,3 @@ class LiteActor(_Actor):
                     interpreter.set_tensor(place, state)
         interpreter.invoke()
         return [interpreter.get_tensor(index) for index in (self._sampled, *self._next_states)]
-
-
-def transposed(weight: np.ndarray) -> np.ndarray:
-    """Transpose a matrix for LiteRT's fully connected layer, which would otherwise transpose it at every call."""
-    return np.ascontiguousarray(weight.T) if weight.ndim == 2 else weight

@@ -1,4 +1,4 @@
-"""Preparation of observations as inputs of a policy's function."""
+"""Preparation of observations and weights as inputs of a policy's function."""
 
 from __future__ import annotations
 
@@ -58,6 +58,11 @@ class Centred:
 
     def __call__(self, observations: Any) -> list[np.ndarray]:
         return list(map(_centred, flatten_to(self._spec, observations), self._means, self._dtypes))
+
+
+def transposed(weight: np.ndarray) -> np.ndarray:
+    """Transpose a matrix for LiteRT's fully connected layer, which would otherwise transpose it at every call."""
+    return np.ascontiguousarray(weight.T) if weight.ndim == 2 else weight
 
 
 def _centred(part: np.ndarray, mean: np.ndarray | None, dtype: np.dtype[Any]) -> np.ndarray:

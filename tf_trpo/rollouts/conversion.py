@@ -10,8 +10,7 @@ import tensorflow as tf
 
 from tf_trpo.models import Policy
 from tf_trpo.models.structure import keep, pattern_of, structure_of
-from tf_trpo.rollouts.actor import transposed
-from tf_trpo.rollouts.centring import Centred
+from tf_trpo.rollouts.centring import Centred, transposed
 
 _kept: dict[Any, bytes] = {}
 """Converted policies, without their weights, to be reused for policies of equal structure."""

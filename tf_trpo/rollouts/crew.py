@@ -40,7 +40,7 @@ class Crew(Protocol):
         """End a worker for good."""
 
     def share(self, value: Any) -> Any:
-        """Store a value, such as packed weights, for all workers, and return a reference to it."""
+        """Store a value, such as the policy's weights, for all workers, and return a reference to it."""
 
     def fetch(self, reference: Any) -> Any:
         """Return the value of a reference."""

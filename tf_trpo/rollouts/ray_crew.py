@@ -90,7 +90,7 @@ class RayCrew:
             raise
 
     def share(self, value: Any) -> Any:
-        """Put a value, such as packed weights, into Ray's object store, for all workers."""
+        """Put a value, such as the policy's weights, into Ray's object store, for all workers."""
         return self._living().put(value)
 
     def fetch(self, reference: Any) -> Any:

@@ -69,7 +69,7 @@ class RaySource:
             raise
 
     def collect(self, weights: Sequence[np.ndarray], noise: np.ndarray) -> Rollout:
-        shared = self.crew.share(self._setup.layout.packed(weights))
+        shared = self.crew.share(list(weights))
         given = [(np.ascontiguousarray(noise[:, rows]),) for rows in self._rows]
         answers = self._play("collect", dict(enumerate(given)), shared, most_begun=len(noise))
         rollout: Rollout = _joined([answer.value for answer in answers])

@@ -7,7 +7,7 @@ import hashlib
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import gymnasium as gym
@@ -16,11 +16,11 @@ from gymnasium.envs.registration import EnvSpec
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, make_vector_environment
 from tf_trpo.environments.failures import close_anyway
+from tf_trpo.environments.probing import fingerprint
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.rollouts.actor import LiteActor
 from tf_trpo.rollouts.seeds import Stream, operation_seed
 from tf_trpo.rollouts.source import LocalSource
-from tf_trpo.rollouts.weights_layout import WeightsLayout
 from tf_trpo.versions import installed_versions
 
 if TYPE_CHECKING:
@@ -41,9 +41,8 @@ class Setup(NamedTuple):
       making: other arguments of `make_vector_environment`.
       num_envs: environments per shard.
       actor: the actor for one shard.
-      layout: layout of the policy's weights.
       seed, began_at: seed of all episodes, and the agent's iterations when the fit begins.
-      probe: packed weights and noise of a short rollout, whose results on different machines are compared.
+      probe: weights and noise of a short rollout, whose results on different machines are compared.
     """
 
     environment: str | Callable[[], gym.Env]
@@ -51,10 +50,9 @@ class Setup(NamedTuple):
     making: dict[str, Any]
     num_envs: int
     actor: LiteActor
-    layout: WeightsLayout
     seed: int
     began_at: int
-    probe: tuple[np.ndarray, np.ndarray]
+    probe: tuple[list[np.ndarray], np.ndarray]
 
     def source(self, shard: int) -> LocalSource:
         """Make the source of a shard; the errors are those of `make_vector_environment` and of a reset."""
@@ -96,12 +94,11 @@ class Setup(NamedTuple):
 
     def _probed(self, source: LocalSource) -> str:
         """Return the SHA-256 of a short rollout, or the error that ended it, which the training will handle."""
-        packed, noise = self.probe
         try:
-            rollout = source.collect(self.layout.unpacked(packed), noise)
+            rollout = source.collect(*self.probe)
         except (EnvironmentFailedError, InvalidStepError) as error:
             return f"{type(error).__name__}: {error}"
-        return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in _arrays(rollout))).hexdigest()
+        return hashlib.sha256(fingerprint(rollout)).hexdigest()
 
 
 def make_setup(
@@ -124,11 +121,9 @@ def make_setup(
         first = str(error).strip().splitlines()[0]
         raise ValueError(f"workers act by LiteRT, which cannot run this policy ({first}): use workers=0") from None
     weights = [weight.numpy() for weight in policy.weights]
-    layout = WeightsLayout.of(weights)
     noise = policy.action_distribution.noise([_PROBED_ROWS, num_envs], operation_seed(seed, Stream.ACTIONS)).numpy()
     registered = gym.registry.get(environment) if isinstance(environment, str) else None
-    probe = layout.packed(weights), noise
-    return Setup(environment, registered, making, num_envs, actor, layout, seed, began_at, probe)
+    return Setup(environment, registered, making, num_envs, actor, seed, began_at, (weights, noise))
 
 
 class Call(NamedTuple):
@@ -196,7 +191,7 @@ class ShardWorker:
     def play(
         self,
         call: Call,
-        weights: np.ndarray | None = None,
+        weights: Sequence[np.ndarray] | None = None,
         state: dict[str, Any] | None = None,
         *,
         begin: bool = False,
@@ -206,7 +201,7 @@ class ShardWorker:
 
         Args:
           call: the call.
-          weights: packed, for the work "collect".
+          weights: of the policy, for the work "collect".
           state: state of the shard's episodes, for a replay if this worker does not have the episodes; None if the
             worker is expected to have them.
           begin: whether new episodes may begin if the replay fails.
@@ -245,7 +240,12 @@ class ShardWorker:
         return self._parts.compute(request)
 
     def _played(
-        self, setup: Setup, call: Call, weights: np.ndarray | None, state: dict[str, Any] | None, begin: bool
+        self,
+        setup: Setup,
+        call: Call,
+        weights: Sequence[np.ndarray] | None,
+        state: dict[str, Any] | None,
+        begin: bool,
     ) -> Answer:
         shard, exact = call.shard, True
         if call.at is not None and self._at.get(shard) != call.at:
@@ -261,7 +261,7 @@ class ShardWorker:
         self._at.pop(shard, None)
         if call.work == "collect":
             assert weights is not None
-            value: Any = source.collect(setup.layout.unpacked(weights), *call.arguments)
+            value: Any = source.collect(weights, *call.arguments)
         else:
             # New environments have begun already. A second reset would change state that outlives an episode.
             if call.work != "find" and not begins:
@@ -274,9 +274,3 @@ class ShardWorker:
         if shard not in self._sources:
             self._sources[shard] = setup.source(shard)
         return self._sources[shard]
-
-
-def _arrays(value: Any) -> list[np.ndarray]:
-    if isinstance(value, dict):
-        return [array for name in sorted(value) for array in _arrays(value[name])]
-    return [array for part in value for array in _arrays(part)] if isinstance(value, tuple) else [value]

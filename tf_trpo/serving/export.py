@@ -8,8 +8,8 @@ from typing import Any
 
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.serving.endpoints import endpoints, initial_states
-from tf_trpo.serving.formats import MODEL_FILES, ExportFormat, write_model, write_warmup_requests
-from tf_trpo.serving.metadata import ModelMetadata, write_metadata
+from tf_trpo.serving.formats import MODEL_FILES, write_model, write_warmup_requests
+from tf_trpo.serving.metadata import ExportFormat, ModelMetadata, write_metadata
 from tf_trpo.serving.model_versions import add_version, version_folders
 from tf_trpo.spaces import to_json
 from tf_trpo.versions import installed_versions

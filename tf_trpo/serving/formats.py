@@ -6,15 +6,14 @@ import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from tf_trpo.extras import not_installed
-from tf_trpo.serving.metadata import INITIAL_STATE
+from tf_trpo.serving.metadata import INITIAL_STATE, ExportFormat
 
-ExportFormat = Literal["saved_model", "litert", "onnx"]
 MODEL_FILES: dict[ExportFormat, str] = {
     "saved_model": "saved_model.pb",
     "litert": "model.tflite",

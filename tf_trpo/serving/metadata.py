@@ -7,10 +7,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
+ExportFormat = Literal["saved_model", "litert", "onnx"]
 METADATA_FILE = Path("assets.extra") / "tf_trpo.json"
 """Path in a version's folder. In assets.extra, TensorFlow Serving reads warm-up requests only."""
 STATE = "state"

@@ -8,8 +8,9 @@ from tf_trpo.spaces.specs import PartSpec, Spec, is_image, named, parts
 
 ACTION_MASK = "action_mask"
 """Key of the action mask in a Dict observation: 1 for each allowed choice, else 0."""
-MOST_CHOICES = 10_000
-"""Maximum number of choices of all Discrete and MultiDiscrete parts together; 2,048 one-hot observations take 80 MB."""
+MOST_INPUTS = 10_000
+"""Maximum number of inputs for the choices of all Discrete and MultiDiscrete parts; with so many, 2,048 observations
+take 80 MB."""
 MASKED_ACTIONS = "only Discrete, MultiDiscrete and MultiBinary actions can be masked"
 
 
@@ -21,15 +22,15 @@ def observation_spec(space: spaces.Space) -> Spec:
 
     Raises:
       ValueError: a part has no fixed size or is empty, a name cannot be used in a network or an exported model, or
-        there are more choices than `MOST_CHOICES`; the message says what to do.
+        there are more choices than `MOST_INPUTS`; the message says what to do.
     """
     spec = _spec(space, "")
     # Equal names of parts are refused here, and not only when the agent is exported.
     named("observations", spec)
     choices = sum(sum(part.sizes) for _, part in parts(spec))
-    if choices > MOST_CHOICES:
+    if choices > MOST_INPUTS:
         raise ValueError(
-            f"the observation has {choices} choices, each an input of the network, and may have {MOST_CHOICES}: turn "
+            f"the observation has {choices} choices, each an input of the network, and may have {MOST_INPUTS}: turn "
             "them into a few numbers by a wrapper, or into a Box of integers for an own network with an Embedding"
         )
     return spec

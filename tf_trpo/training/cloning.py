@@ -77,7 +77,8 @@ class Imitator(CompiledAgent):
           learning_rate: Adam's, positive and finite.
           held_out: share of the episodes to hold out, in [0, 1); rounded up, but one episode is left.
           seed: chooses these episodes, and the orders of the samples.
-          callbacks: Keras callbacks, a list or one; an epoch is a pass.
+          callbacks: Keras callbacks, a list or one; an epoch is a pass. `Progress`, `Checkpoint` and `Evaluate` count
+            environment steps, so they are for `fit` only.
           verbose: 1 shows progress, 0 nothing.
 
         Returns:
@@ -86,8 +87,8 @@ class Imitator(CompiledAgent):
 
         Raises:
           TypeError: a number is of another type.
-          ValueError: a setting is out of range, the spaces are not the agent's, the agent has a memory or costs or is
-            not compiled, or the likelihood of the demonstrated actions is never finite.
+          ValueError: a setting is out of range, a callback is for `fit` only, the spaces are not the agent's, the agent
+            has a memory or costs or is not compiled, or the likelihood of the demonstrated actions is never finite.
         """
         check_whole_numbers(epochs=epochs, minibatch_size=minibatch_size)
         check_whole_numbers(lowest=0, seed=seed)
@@ -95,6 +96,9 @@ class Imitator(CompiledAgent):
         require(0 < learning_rate < math.inf, "learning_rate", "positive and finite", learning_rate)
         require(0 <= held_out < 1, "held_out", "in [0, 1)", held_out)
         given = list_of(callbacks)
+        for callback in given:
+            if getattr(callback, "needs_steps", False):
+                raise ValueError(f"{type(callback).__name__} is a callback of fit: cloning takes no environment steps")
         check_unchanged(self)
         if self.costs:
             raise ValueError("an agent with costs cannot be cloned: demonstrations do not show what an action costs")

@@ -1,4 +1,4 @@
-"""GPU settings."""
+"""Settings of TensorFlow's devices: the number of threads, and GPUs."""
 
 from __future__ import annotations
 
@@ -21,3 +21,20 @@ def prepare_gpus() -> None:
         with contextlib.suppress(RuntimeError):
             tf.config.experimental.set_memory_growth(gpu, True)
     tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
+def use_threads(threads: int) -> None:
+    """Set the number of TensorFlow's threads; 0 keeps TensorFlow's default.
+
+    Raises:
+      ValueError: TensorFlow already runs with another number.
+    """
+    config = tf.config.threading
+    if not threads or config.get_intra_op_parallelism_threads() == threads:
+        return
+    try:
+        config.set_intra_op_parallelism_threads(threads)
+        # Otherwise stages of an update that run in parallel would take a core each.
+        config.set_inter_op_parallelism_threads(threads)
+    except RuntimeError:
+        raise ValueError("threads must be set before TensorFlow starts: begin with them in a new process") from None

@@ -83,7 +83,7 @@ class Learner:
         self._policy_optimizer_state = dataclasses.replace(policy_optimizer.make_state(policy), shown=shown)
         self._shown = [] if shown is None else tf.nest.flatten((shown.observations, shown.actions))
         self._settings = settings
-        self.numbers = Numbers(settings, policy_optimizer.settled(policy))
+        self.numbers = Numbers(settings, policy_optimizer.settled(policy.action_distribution))
         self._average = average
         self.traffic: dict[str, float] = {}
         self.parts: dict[str, Any] = {}

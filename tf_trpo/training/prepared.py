@@ -177,7 +177,7 @@ def mean_weights(valid: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def rollout_spec(policy: Policy, num_steps: int, num_envs: int, num_costs: int, vine: Vine | None = None) -> Rollout:
     """Return the specs of the arrays in a rollout of T steps of B environments, with C costs, and maybe branches."""
     shape, distribution = (num_steps, num_envs), policy.action_distribution
-    action = distribution.mode(distribution.parameters(tf.zeros([1, distribution.num_outputs])))
+    action = distribution.mode(distribution.one_row())
     observations = map_parts(
         lambda part: tf.TensorSpec((num_steps + 1, num_envs, *part.shape), part.dtype), policy.encoder.spec
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,29 +14,6 @@ from tf_trpo.numerics import compiled_at_once, merged
 from tf_trpo.rollouts import Rollout
 from tf_trpo.rollouts.stepping import Remembered
 from tf_trpo.training.settings import UpdateSettings
-
-
-class Arrangement(Protocol):
-    """Arranges the rows [T, B, ...] of a rollout as samples.
-
-    Attributes:
-      count: number of samples, or of segments.
-    """
-
-    @property
-    def count(self) -> int: ...
-
-    def rows(self, rows: tf.Tensor) -> tf.Tensor:
-        """Arrange rows [T, B, ...]."""
-
-    def weights(self, weights: tf.Tensor) -> tf.Tensor:
-        """Arrange the weights [T, B] of samples."""
-
-    def observations(self, observations: Any, states: States, rollout: Rollout) -> Any:
-        """Arrange a nest of observations [T, B, ...] for a model with these states before each row [T, B, ...]."""
-
-    def with_states(self, observations: Any, states: States) -> Any:
-        """Replace the states in arranged observations by another model's states before each row, [T, B, ...]."""
 
 
 def arrangement(memory: Memory | None, settings: UpdateSettings, num_steps: int, num_envs: int) -> Arrangement:
@@ -49,21 +27,30 @@ def arrangement(memory: Memory | None, settings: UpdateSettings, num_steps: int,
     return Segmentation(num_steps, num_envs, settings.segment_length_for(num_steps), settings.burn_in)
 
 
-class Flat(NamedTuple):
-    """Samples [N, ...] one by one, time-major."""
+@dataclasses.dataclass(frozen=True)
+class Flat:
+    """Samples [N, ...] one by one, time-major.
 
-    count: int  # type: ignore[assignment]  # a tuple's method of this name is of no use here
+    Attributes:
+      count: N.
+    """
+
+    count: int
 
     def rows(self, rows: tf.Tensor) -> tf.Tensor:
+        """Arrange rows [T, B, ...]."""
         return merged(rows)
 
     def weights(self, weights: tf.Tensor) -> tf.Tensor:
+        """Arrange the weights [T, B] of samples."""
         return self.rows(weights)
 
     def observations(self, observations: Any, states: States, rollout: Rollout) -> Any:
+        """Arrange a nest of observations [T, B, ...] for a model with these states before each row [T, B, ...]."""
         return tf.nest.map_structure(self.rows, observations)
 
     def with_states(self, observations: Any, states: States) -> Any:
+        """Replace the states in arranged observations by another model's states before each row, [T, B, ...]."""
         return observations
 
 
@@ -77,6 +64,11 @@ class Segmentation:
       num_steps, num_envs: T and B.
       length: L, a divisor of T.
       burn_in: K.
+
+    Attributes:
+      count: S.
+
+    The methods are those of `Flat`.
     """
 
     def __init__(self, num_steps: int, num_envs: int, length: int, burn_in: int) -> None:
@@ -108,6 +100,10 @@ class Segmentation:
 
     def _first(self, states: States) -> States:
         return tuple(tf.gather(merged(part), self._places[:, 0]) for part in states)
+
+
+Arrangement = Flat | Segmentation
+"""How the rows [T, B, ...] of a rollout are arranged as samples, or as segments of samples."""
 
 
 def unrolled(

@@ -15,9 +15,8 @@ from tf_trpo.environments.costs import Cost, cost_labels
 from tf_trpo.environments.making import Wrapper
 from tf_trpo.environments.vector import Environment
 from tf_trpo.models import MirrorSymmetry
-from tf_trpo.models.cells import MemoryKind
 from tf_trpo.models.making import make_policy, make_value_functions, with_memory
-from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.models.settings import MemoryKind, PolicySettings, ValueSettings
 from tf_trpo.ranges import check_types, check_whole_numbers
 from tf_trpo.rollouts import PartWorkers, RaySource, RolloutSource, Spread
 from tf_trpo.rollouts.vine import VineSettings

@@ -16,7 +16,6 @@ import numpy as np
 from tf_trpo.distributions.making import continuous_dimensions, default_std, make_action_distribution
 from tf_trpo.experiment import Experiment
 from tf_trpo.files import write_whole
-from tf_trpo.optimizers.policy_optimizer import KL_PER_DIMENSION
 from tf_trpo.training.opening import spaces_of
 from tf_trpo.tuning.comparison import Comparison, compared
 from tf_trpo.tuning.files import (
@@ -31,7 +30,7 @@ from tf_trpo.tuning.files import (
 from tf_trpo.tuning.processes import run_workers, sole_owner
 from tf_trpo.tuning.progress import TrialTable
 from tf_trpo.tuning.seeds import check_seeds
-from tf_trpo.tuning.space import KL_OF_A_STEP, SearchSpace, check_space, default_space
+from tf_trpo.tuning.space import SearchSpace, check_space, default_space
 from tf_trpo.tuning.study import Study, TrialRecord, best_of
 from tf_trpo.tuning.training import finished_value
 from tf_trpo.tuning.tuning import Tuning, TuningFailedError, TuningResult
@@ -40,12 +39,12 @@ from tf_trpo.tuning.work import DEFAULT, check_runs, work_on_check, work_on_tria
 
 def written_out(experiment: Experiment, action_space: gym.Space) -> Experiment:
     """Replace a KL limit and an initial standard deviation of None by their defaults for an action space."""
-    policy, found = experiment.policy, experiment.flat()
-    dimensions = make_action_distribution(action_space, policy).dimensions
-    defaults: dict[str, float] = dict.fromkeys(KL_OF_A_STEP, KL_PER_DIMENSION * dimensions)
-    if policy.distribution == "gaussian" and (size := continuous_dimensions(action_space)):
-        defaults["initial_std"] = default_std(size)
-    return experiment.replace(**{name: value for name, value in defaults.items() if found.get(name, 0) is None})
+    policy = experiment.policy
+    algorithm = experiment.algorithm.settled(make_action_distribution(action_space, policy))
+    size = continuous_dimensions(action_space)
+    if size and policy.distribution == "gaussian" and policy.initial_std is None:
+        policy = dataclasses.replace(policy, initial_std=default_std(size))
+    return dataclasses.replace(experiment, algorithm=algorithm, policy=policy)
 
 
 class Search:

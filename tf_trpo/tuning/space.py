@@ -24,8 +24,15 @@ NOT_SEARCHED = IMMATERIAL | {
 """Settings that determine the task, or change no result, so that their values cannot be compared by returns."""
 INSTEAD_OF_NONE: Mapping[str, Any] = MappingProxyType({"value_learning_rate": 0.001})
 """Values equivalent to None, for settings whose range cannot contain None."""
-KL_OF_A_STEP = ("max_kl", "natural_max_kl", "target_kl")
-"""Limits and targets of a step's KL, of several algorithms."""
+_SPREAD: Mapping[str, float] = MappingProxyType(
+    {
+        **dict.fromkeys(("max_kl", "natural_max_kl", "target_kl"), 5.0),
+        **dict.fromkeys(("vanilla_learning_rate", "natural_learning_rate", "ppo_learning_rate"), 10.0),
+        **dict.fromkeys(("penalty_coefficient", "penalty_learning_rate", "cg_damping", "value_learning_rate"), 10.0),
+        "initial_std": 3.0,
+    }
+)
+"""Positive settings of the default space -> the largest factor by which they change."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,21 +107,16 @@ def default_space(experiment: Experiment, fixed: Collection[str] = ()) -> dict[s
 
     Returns:
       A space of the size of a step, its damping, the discount, lambda, the number of samples, and the fit of the value
-      function; also the initial standard deviation, unless it is None. Values that the other settings exclude are left
-      out: for example, num_steps must be a multiple of segment_length.
+      function; also the initial standard deviation, unless it is None. Settings without effect and values that the
+      other settings exclude are left out: for example, num_steps must be a multiple of segment_length.
     """
     found = experiment.flat()
     space: dict[str, Range | Choice] = {}
-    for name, factor in {
-        **dict.fromkeys(KL_OF_A_STEP, 5.0),
-        **dict.fromkeys(("vanilla_learning_rate", "ppo_learning_rate", "cg_damping", "value_learning_rate"), 10.0),
-        "initial_std": 3.0,
-    }.items():
-        value = found.get(name, INSTEAD_OF_NONE.get(name))
-        value = INSTEAD_OF_NONE.get(name) if value is None else value
-        if name in found and value:
-            # Rounded, so that 0.3 / 3 is shown as 0.1.
-            space[name] = Range(float(f"{value / factor:.3g}"), float(f"{value * factor:.3g}"), log=True)
+    searched = found.keys() - _idle(found)
+    for name in (name for name in _SPREAD if name in searched):
+        low, high = _ends(name, found)
+        if low < high:
+            space[name] = Range(low, high, log=True)
     gammas, lambdas, steps = (0.95, 0.97, 0.98, 0.99, 0.995, 0.999), (0.8, 0.9, 0.95, 0.98, 1.0), found["num_steps"]
     space["gamma"] = Choice(tuple(sorted({*gammas, found["gamma"]})))
     space["gae_lambda"] = Choice(tuple(sorted({*lambdas, found["gae_lambda"]})))
@@ -128,6 +130,29 @@ def default_space(experiment: Experiment, fixed: Collection[str] = ()) -> dict[s
         if most > 1:
             space["value_epochs"] = Range(max(epochs // 4, 1), epochs * most, log=True)
     return {name: values for name, values in space.items() if name not in fixed}
+
+
+def _idle(found: Mapping[str, Any]) -> set[str]:
+    """Return the settings that have no effect on the steps, or only on the first ones, given the other settings."""
+    is_idle = {
+        "natural_max_kl": found.get("natural_learning_rate") is not None,
+        "target_kl": found.get("penalty") != "adaptive",
+        "penalty_coefficient": found.get("penalty") != "fixed",
+        "penalty_learning_rate": found.get("penalty_solver") != "first-order",
+        "cg_damping": found.get("penalty_solver") == "first-order",
+        "value_learning_rate": not found["value_epochs"],
+    }
+    return {name for name, idle in is_idle.items() if idle}
+
+
+def _ends(name: str, found: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the smallest and the largest value of a setting of the default space; both are 0 if it has no value."""
+    value = (INSTEAD_OF_NONE.get(name) if found[name] is None else found[name]) or 0.0
+    # Rounded, so that 0.3 / 3 is shown as 0.1.
+    low, high = (float(f"{end:.3g}") for end in (value / _SPREAD[name], value * _SPREAD[name]))
+    if name == "max_kl" and found.get("radius") == "adaptive":
+        low, high = max(low, found["min_radius"]), min(high, found["max_radius"])
+    return low, high
 
 
 def _is_allowed(experiment: Experiment, **changes: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from tf_trpo.experiment.settings import EnvironmentSettings
 
 ALLOW_IMPORT = "--allow-import"
 """A command line option; no preset, config.json or checkpoint can set it."""
@@ -11,17 +11,17 @@ _OWN = ("tf_trpo.environments", "gymnasium.wrappers")
 functions would be called with other arguments."""
 
 
-def imported_modules(env: str, wrappers: Sequence[str] = (), costs: Sequence[str] = ()) -> dict[str, str]:
+def imported_modules(env: str, making: EnvironmentSettings) -> dict[str, str]:
     """Return the modules that an environment such as my_envs:MyEnv, wrappers and costs import, by a description."""
     named = {f"env {env}": env} if ":" in env else {}
-    named |= {f"wrapper {wrapper}": wrapper for wrapper in wrappers if wrapper.partition(":")[0] not in _OWN}
-    named |= {f"cost {cost}": cost for cost in costs if ":" in cost}
+    named |= {f"wrapper {wrapper}": wrapper for wrapper in making.wrapper if wrapper.partition(":")[0] not in _OWN}
+    named |= {f"cost {cost}": cost for cost in making.costs if ":" in cost}
     return {what: name.partition(":")[0] for what, name in named.items()}
 
 
-def check_imports(env: str, wrappers: Sequence[str] = (), costs: Sequence[str] = (), *, allow_import: bool) -> None:
+def check_imports(env: str, making: EnvironmentSettings, *, allow_import: bool) -> None:
     """Raise ValueError if an id, a wrapper or a cost imports a module, unless imports are allowed."""
-    for what, module in imported_modules(env, wrappers, costs).items():
+    for what, module in imported_modules(env, making).items():
         if not allow_import:
             raise ValueError(
                 f"{what} makes Python import the module {module!r}, which runs its code: add {ALLOW_IMPORT} if you "
@@ -29,6 +29,6 @@ def check_imports(env: str, wrappers: Sequence[str] = (), costs: Sequence[str] =
             )
 
 
-def flag_for(env: str, wrappers: Sequence[str] = (), costs: Sequence[str] = ()) -> str:
-    """Return the flag that a command line with this id, these wrappers and costs needs, or an empty string."""
-    return f" {ALLOW_IMPORT}" if imported_modules(env, wrappers, costs) else ""
+def flag_for(env: str, making: EnvironmentSettings) -> str:
+    """Return the flag that a command line with this id and these settings needs, or an empty string."""
+    return f" {ALLOW_IMPORT}" if imported_modules(env, making) else ""
