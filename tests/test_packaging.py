@@ -20,8 +20,9 @@ from tf_trpo.extras import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 BUILD = (
-    "import sys; from setuptools import build_meta as b;"
-    "names = [getattr(b, f'build_{kind}')(sys.argv[1]) for kind in sys.argv[2:]]; print(*names)"
+    # setuptools changes sys.argv.
+    "import sys; from setuptools import build_meta as b; _, folder, *kinds = sys.argv;"
+    "print(*[getattr(b, f'build_{kind}')(folder) for kind in kinds])"
 )
 BESIDE = ("py.typed", "cli/report.html")
 """Files of the package that are no code, beside the presets."""
