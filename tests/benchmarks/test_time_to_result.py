@@ -27,6 +27,14 @@ import pathlib, sys, time
 path, last = pathlib.Path(sys.argv[1]), sys.argv[2]
 path.write_text("time/total_timesteps,eval/mean_reward\\n100,\\n200,5.0\\n300,\\n" + last)
 """
+TINY = """
+hidden_sizes: [4]
+value_hidden_sizes: [4]
+value_epochs: 1
+num_steps: 256
+jit_compile: false
+"""
+"""A preset of a training that starts within seconds."""
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +59,8 @@ def targets(tmp_path, monkeypatch):
 
 
 def test_a_training_is_timed_to_the_evaluation_that_reaches_the_peers_return_and_no_longer(monkeypatch):
-    monkeypatch.setattr(time_to_result, "PRESETS", {"default": ("none",)})
+    Path("tiny.yaml").write_text(TINY)
+    monkeypatch.setattr(time_to_result, "PRESETS", {"default": ("tiny.yaml",)})
     python = Path("peer")
     python.write_text(PEER)
     python.chmod(0o755)

@@ -84,12 +84,14 @@ def test_every_figure_is_a_scalar_over_environment_steps_unless_it_is_nan(tmp_pa
         {"time/total_timesteps": 200, "never": math.nan, "rollout/ep_rew_mean": np.float32("nan")},
         {"time/total_timesteps": 250, "rollout/ep_rew_mean": -2.5},
     ]
+    before = [dict(figures) for figures in logs]
     write(tmp_path, *logs)
     assert scalars(tmp_path) == {
         "rollout/ep_rew_mean": [(100, 1.5), (250, -2.5)],
         "train/kl_divergence_loss": [(100, 0.25)],
     }
-    assert [figures["time/total_timesteps"] for figures in logs] == [100, 200, 250]
+    # NaN equals itself if it is the same object.
+    assert logs == before
 
 
 def test_figures_can_be_read_during_training(tmp_path):
@@ -97,12 +99,6 @@ def test_figures_can_be_read_during_training(tmp_path):
     callback.on_epoch_end(0, *figure(10))
     assert scalars(tmp_path) == {"figure": [(10, 1.0)]}
     callback.on_train_end()
-
-
-def test_the_logs_are_not_changed(tmp_path):
-    logs = {"time/total_timesteps": 10, "figure": 1.0}
-    write(tmp_path, logs)
-    assert logs == {"time/total_timesteps": 10, "figure": 1.0}
 
 
 def test_a_resumed_training_replaces_the_events_after_its_checkpoint(tmp_path):

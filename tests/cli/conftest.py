@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import shutil
 from typing import NamedTuple
 
@@ -40,6 +41,10 @@ def finished(small, tmp_path_factory):
 
 @pytest.fixture
 def run(finished, tmp_path, monkeypatch):
-    """A copy of the finished run, at "run" in the working folder."""
+    """A copy of the finished run, at "run" in the working folder; if it is resumed, it exports nothing."""
     monkeypatch.chdir(tmp_path)
-    return RunFolder(shutil.copytree(finished.folder.path, "run"))
+    copy = RunFolder(shutil.copytree(finished.folder.path, "run"))
+    config = json.loads(copy.config.read_text())
+    config["settings"]["export"] = False
+    copy.config.write_text(json.dumps(config))
+    return copy

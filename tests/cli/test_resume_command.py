@@ -78,9 +78,13 @@ def assert_same_run(run, other):
 
 @pytest.fixture(scope="module")
 def training(small):
-    """training(environment, steps): arguments of a run in the folder `run`."""
-    options = [*small, "--num-envs", 2, "--value-epochs", 2, "--checkpoint-every", 60, "--run-dir", "run"]
-    return lambda environment, steps: [*options, "--env", environment, "--total-steps", steps]
+    """training(environment, steps, folder): arguments of a run in the folder `run` or in another."""
+    options = [*small, "--num-envs", 2, "--value-epochs", 2, "--checkpoint-every", 60]
+
+    def arguments(environment, steps, folder="run"):
+        return [*options, "--env", environment, "--total-steps", steps, "--run-dir", folder]
+
+    return arguments
 
 
 @pytest.fixture(scope="module")
@@ -180,17 +184,26 @@ def killed(path):
 files._synchronise = killed
 main(["train", *sys.argv[1:]])
 """
+RESUMED_AND_WHOLE = """
+import sys
+from tf_trpo.cli import main
+
+main(["train", "--resume", "run"])
+main(["train", *sys.argv[1:]])
+"""
+"""One process for both, which is not the killed one: to start a process takes longer than to train."""
 
 
-def test_a_run_that_is_killed_in_the_write_of_a_checkpoint_ends_as_one_that_was_not(training, whole, tmp_path):
+def test_a_run_that_is_killed_in_the_write_of_a_checkpoint_ends_as_one_that_was_not(training, tmp_path):
     arguments = map(str, training("CartPole-v1", STEPS))
     command = [sys.executable, "-c", KILLED_IN_ITS_SECOND_CHECKPOINT, *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     # The incomplete file of the dead process proves when it was killed.
     assert half_written(tmp_path / "run", 0)
-    completed(tmp_path, "--resume", "run")
-    assert_same_run(tmp_path / "run", whole("CartPole-v1", STEPS))
+    command = [sys.executable, "-c", RESUMED_AND_WHOLE, *map(str, training("CartPole-v1", STEPS, "whole"))]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
 def check_stopped(output):

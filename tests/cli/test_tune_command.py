@@ -17,7 +17,7 @@ from tf_trpo.extras import not_installed
 from tf_trpo.tuning import Choice, Range, Tuning, TuningFailedError
 from tf_trpo.tuning.training import watched
 
-TINY = ["--trials", "3", "--steps", "64", "--evaluations", "2", "--check-seeds", "2"]
+TINY = ["--trials", "3", "--steps", "64", "--evaluations", "2", "--check-seeds", "1"]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import tf_trpo
 from tf_trpo.callbacks.dashboards import METRICS
 from tf_trpo.demonstrations import record
 from tf_trpo.figures.charts import CHARTS, FIGURES
-from tf_trpo.models import PolicySettings
+from tf_trpo.models import PolicySettings, ValueSettings
 from tf_trpo.numerics import ConjugateGradientStatus, LineSearchStatus
 from tf_trpo.optimizers import (
     ConstrainedTrustRegion,
@@ -23,6 +23,7 @@ from tf_trpo.optimizers import (
     VanillaPolicyGradient,
 )
 from tf_trpo.rollouts import VineSettings
+from tf_trpo.training import UpdateSettings
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reading_a_run.md").read_text(encoding="utf-8")
 TABLES = TEXT.partition("## Every metric")[2]
@@ -48,17 +49,22 @@ def logged():
         ("CartPole-v1", LagrangianTrustRegion(cost_limits=(25.0,)), "gaussian", ("NAME",)),
     ):
         making = {"wrappers": [Scored]}
-        policy = PolicySettings(distribution=distribution, ema_momentum=None)
-        agent = tf_trpo.TRPO.for_env(env, policy=policy, costs=costs, seed=0, **making)
+        policy = PolicySettings((4,), distribution=distribution, ema_momentum=None)
+        agent = tf_trpo.TRPO.for_env(env, policy=policy, value=ValueSettings((4,)), costs=costs, seed=0, **making)
         anchored = isinstance(optimizer, ConstrainedTrustRegion)
-        agent.compile(optimizer, jit_compile=False, anchor=agent if anchored else None)
+        update = UpdateSettings(value_epochs=1)
+        agent.compile(optimizer, update=update, jit_compile=False, anchor=agent if anchored else None)
         if optimizer.imitates:
             agent.imitate(record(lambda observation: np.zeros(1, np.float32), env, 1, **making))
-        evaluate = tf_trpo.callbacks.Evaluate(env, every_steps=100, episodes=1, info_keys=["KEY"], **making)
-        settings = {"num_steps": 210, "info_keys": ["KEY"], "callbacks": [evaluate], "verbose": 0}
+        # An episode of Pendulum has 200 steps.
+        steps = 210 if optimizer.imitates else 24
+        settings = {"num_steps": steps, "info_keys": ["KEY"], "verbose": 0}
+        if optimizer.imitates or anchored:
+            evaluate = tf_trpo.callbacks.Evaluate(env, every_steps=steps, episodes=1, info_keys=["KEY"], **making)
+            settings["callbacks"] = [evaluate]
         # Both at once: a vine's batch in parts.
         settings |= {"vine": VineSettings(2, 2, 3), "update_parts": 2} if distribution == "beta" else {}
-        names |= agent.fit(env, 400, **settings, **making).history.keys()
+        names |= agent.fit(env, 2 * steps, **settings, **making).history.keys()
     return names
 
 

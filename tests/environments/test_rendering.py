@@ -89,7 +89,7 @@ def test_a_process_that_hangs_is_a_failure(monkeypatch):
         def render(self):
             time.sleep(60)
 
-    monkeypatch.setattr("tf_trpo.environments.rendering._PATIENCE", 8.0)
+    monkeypatch.setattr("tf_trpo.environments.rendering._PATIENCE", 60.0)
     monkeypatch.setattr("tf_trpo.environments.rendering._CLOSING", 0.1)
     with open_rendered_environment(Hanging) as there:
         there.reset(seed=0)

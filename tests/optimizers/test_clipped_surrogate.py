@@ -1,10 +1,13 @@
 """The clipped surrogate against a loop that takes every minibatch, and every step of Adam, by its definition."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tf_trpo.optimizers import ClippedSurrogate, EntropyBonus
+from tf_trpo.training.numbers import Numbers
 
 SETTINGS = {"clip_range": 0.1, "ppo_epochs": 3, "ppo_minibatch_size": 20, "ppo_learning_rate": 0.02}
 PLAIN = ClippedSurrogate(**SETTINGS, max_gradient_norm=1e9)
@@ -64,6 +67,19 @@ def test_the_step_is_that_of_a_loop(optimizer, rate, make_stepper):
     assert stepper.state.optimizer.iterations == 9
 
 
+class Targeted:
+    """An optimizer whose target KL can change after it is traced."""
+
+    def __init__(self, optimizer):
+        self._optimizer, self._numbers, self.make_state = optimizer, Numbers(optimizer), optimizer.make_state
+
+    def set_target(self, target):
+        self._numbers.variable.assign(Numbers(dataclasses.replace(self._optimizer, ppo_target_kl=target)).variable)
+
+    def step(self, *arguments, **settings):
+        return self._numbers.read()[0].step(*arguments, **settings)
+
+
 def test_no_pass_begins_beyond_the_target_kl(make_stepper):
     """A pass is whole; the KL over the whole batch, without padding, decides."""
     reference = make_stepper(PLAIN, "categorical")
@@ -75,8 +91,10 @@ def test_no_pass_begins_beyond_the_target_kl(make_stepper):
         kls.append(reference.figures(old, batch)["kl"])
         reference.restart(2)
     assert kls[0] < kls[1] < kls[2]
+    targeted = Targeted(ClippedSurrogate(**SETTINGS, max_gradient_norm=1e9, ppo_target_kl=0.5))
     for passes, target in ((1, 0.9 * kls[0]), (2, 0.5 * (kls[0] + kls[1])), (3, 1.1 * kls[1])):
-        stepper = make_stepper(ClippedSurrogate(**SETTINGS, max_gradient_norm=1e9, ppo_target_kl=target), "categorical")
+        stepper = make_stepper(targeted, "categorical")
+        targeted.set_target(target)
         stepper.restart(2)
         step = stepper.step(batch)
         assert stepper.state.optimizer.iterations == 3 * passes

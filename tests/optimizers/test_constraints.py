@@ -19,6 +19,7 @@ from tf_trpo.optimizers import (
     TrustRegion,
 )
 from tf_trpo.theory import FiniteMDP, random_mdp
+from tf_trpo.training.numbers import Numbers
 
 S, A, GAMMA = 4, 3, 0.8
 LENGTH = 1 / (1 - GAMMA)
@@ -65,18 +66,41 @@ def table():
     return Policy(Encoder((S,), A, network=network, normalize_observations=False, seed=0), Categorical(A))
 
 
+class Traced:
+    """A step of the tabular policy, and its state; the optimizer's numbers are inputs."""
+
+    def __init__(self, numbers, state, jit_compile):
+        self.numbers, self.state = numbers, state
+        self.step = tf.function(self._step, jit_compile=jit_compile, autograph=False)
+
+    def _step(self, batch, progress):
+        [optimizer] = self.numbers.read()
+        return optimizer.step(table(), batch, self.state, progress=progress, gamma=GAMMA)
+
+    def restart(self, numbers, state):
+        for variable, new in zip(
+            (self.numbers.variable, *self.state.variables), (numbers.variable, *state.variables), strict=True
+        ):
+            variable.assign(new)
+
+
+kept = {}
+"""Steps that are traced already, by the structure of the optimizer."""
+
+
 class Steps:
-    """Steps of a tabular policy on exact batches, which have each state and action once, weighted by its frequency."""
+    """Steps of a tabular policy on exact batches, which have each state and action once, weighted by its frequency.
+
+    Optimizers that differ only in numbers share a trace and its state: take the steps of one before you make another.
+    """
 
     def __init__(self, optimizer, steps, *, jit_compile=False):
         self.policy, self.steps = table(), steps
         self.policy.assign_flat_weights(0.01 * tf.random.stateless_normal(self.policy.flat_weights.shape, [1, 2]))
-        self.state = optimizer.make_state(self.policy)
-        self._step = tf.function(
-            lambda batch, progress: optimizer.step(self.policy, batch, self.state, progress=progress, gamma=GAMMA),
-            jit_compile=jit_compile,
-            autograph=False,
-        )
+        numbers, state = Numbers(optimizer.settled(self.policy)), optimizer.make_state(self.policy)
+        traced = kept.setdefault((numbers.structure, jit_compile), Traced(numbers, state, jit_compile))
+        traced.restart(numbers, state)
+        self.state, self._step = traced.state, traced.step
 
     def graph(self, problem):
         return self._step.get_concrete_function(self.batch(problem), tf.constant(0.0, tf.float64)).graph.as_graph_def()

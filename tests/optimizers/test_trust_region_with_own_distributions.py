@@ -70,9 +70,20 @@ class WithoutKl(ActionDistribution):
         return tf.where(bad, tf.constant(np.nan, exact.dtype), exact)
 
 
-@pytest.mark.parametrize("chunk_size", [None, 20])
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("constraint", ["mean", "max"])
+@pytest.mark.parametrize(
+    ("constraint", "jit_compile", "chunk_size"),
+    [
+        # Each pair of settings is among the quick ones.
+        ("mean", False, None),
+        ("mean", True, 20),
+        ("max", False, 20),
+        ("max", True, None),
+        pytest.param("mean", False, 20, marks=pytest.mark.slow),
+        pytest.param("mean", True, None, marks=pytest.mark.slow),
+        pytest.param("max", False, None, marks=pytest.mark.slow),
+        pytest.param("max", True, 20, marks=pytest.mark.slow),
+    ],
+)
 def test_no_step_is_accepted_whose_kl_is_not_a_number_in_one_state(constraint, jit_compile, chunk_size):
     policy = make_policy(WithoutKl(4))
     start = policy.flat_weights.numpy()

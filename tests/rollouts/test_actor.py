@@ -267,22 +267,26 @@ def test_a_shard_acts_as_it_would_alone(name, make):
         type(whole)(policy, NUM_ENVS, shards=3)
 
 
-@pytest.mark.parametrize("name", MAKERS)
-def test_a_pickled_actor_acts_alike_in_a_process_without_tensorflow(name, tmp_path):
-    policy = MAKERS[name]()
-    randomize(policy, 4)
-    given = inputs(policy)
-    actor, weights = LiteActor(policy, NUM_ENVS), weights_of(policy)
-    expected = tf.nest.flatten(actor(*given))
-    (tmp_path / "given").write_bytes(pickle.dumps((actor, weights, *given)))
+def test_pickled_actors_act_alike_in_a_process_without_tensorflow(tmp_path):
+    given, expected = {}, {}
+    for name, make_policy in MAKERS.items():
+        policy = make_policy()
+        randomize(policy, 4)
+        actor, rows = LiteActor(policy, NUM_ENVS), inputs(policy)
+        given[name], expected[name] = (actor, weights_of(policy), rows), tf.nest.flatten(actor(*rows))
+    (tmp_path / "given").write_bytes(pickle.dumps(given))
     code = (
-        "import pickle, sys; actor, weights, *given = pickle.load(open('given', 'rb')); actor.set_weights(weights);"
-        "pickle.dump(actor(*given), open('found', 'wb')); assert not {'tensorflow', 'keras'} & sys.modules.keys()"
+        "import pickle, sys; actors = pickle.load(open('given', 'rb'))\n"
+        "for actor, weights, _ in actors.values(): actor.set_weights(weights)\n"
+        "found = {name: actor(*rows) for name, (actor, _, rows) in actors.items()}\n"
+        "pickle.dump(found, open('found', 'wb')); assert not {'tensorflow', 'keras'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60)
-    for found, wanted in zip(tf.nest.flatten(pickle.loads((tmp_path / "found").read_bytes())), expected, strict=True):
-        assert found.dtype == wanted.dtype
-        assert found.tobytes() == wanted.tobytes()
+    for name, outputs in pickle.loads((tmp_path / "found").read_bytes()).items():
+        for found, wanted in zip(tf.nest.flatten(outputs), expected.pop(name), strict=True):
+            assert found.dtype == wanted.dtype, name
+            assert found.tobytes() == wanted.tobytes(), name
+    assert not expected
 
 
 class Own(ActionDistribution):

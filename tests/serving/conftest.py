@@ -200,7 +200,7 @@ def memories(with_weights, tmp_path_factory):
             make_value_function(settings, ValueSettings((5,)), observed, seed=0),
         )
         folder = tmp_path_factory.mktemp("memory") / kind
-        agent.export(folder)
+        agent.export(folder, warmup=True)
 
         def rows(count, seed=0):
             space = batch_space(observed, count)

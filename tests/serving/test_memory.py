@@ -153,9 +153,9 @@ def test_the_metadata_of_a_model_have_the_initial_state(memories):
     }
 
 
-def test_there_are_warm_up_requests_for_every_endpoint_in_the_same_sizes(case, tmp_path):
+def test_there_are_warm_up_requests_for_every_endpoint_in_the_same_sizes(case):
     prediction_log_pb2 = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
-    folder = Path(case.agent.export(tmp_path / "model", warmup=True))
+    folder = case.folder / "1"
     run, _ = session(folder)
     seen = set()
     for record in tf.data.TFRecordDataset(

@@ -190,7 +190,7 @@ def test_cancelled_requests_are_not_computed(make_application, endpoint, batchin
     """One call runs so long that all requests that wait for it are cancelled, repeatedly."""
 
     async def scenario():
-        limits = {"timeout": 0.4 if leaves == "by the time limit" else 60, "max_waiting": 6}
+        limits = {"timeout": 1.5 if leaves == "by the time limit" else 60, "max_waiting": 6}
         application = make_application(batching=batching, threads=1, **limits)
         first = asyncio.create_task(ask(application, row(0)))
         await asyncio.sleep(0.05)

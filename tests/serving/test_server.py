@@ -19,6 +19,7 @@ import pytest
 import uvicorn
 
 from tf_trpo.cli import main
+from tf_trpo.serving.rest_api import RestApi
 from tf_trpo.serving.saved_model import Signature
 from tf_trpo.serving.server import _connections, _logger
 
@@ -157,8 +158,12 @@ def test_a_signal_at_the_worst_moments_is_a_graceful_stop(model, place, name, mo
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_after_a_signal_requests_in_flight_are_answered(model, number, start_server, monkeypatch, endpoint):
-    original = Signature.__call__
+def test_after_a_signal_requests_in_flight_are_answered(model, number, start_server, monkeypatch, endpoint, until):
+    original, made, make = Signature.__call__, [], RestApi.__init__
+
+    def noted(self, *arguments, **settings):
+        made.append(self)
+        make(self, *arguments, **settings)
 
     def slow(self, inputs):
         # Zeros are the server's own call, before the version is in service.
@@ -167,12 +172,12 @@ def test_after_a_signal_requests_in_flight_are_answered(model, number, start_ser
         return original(self, inputs)
 
     monkeypatch.setattr(Signature, "__call__", slow)
+    monkeypatch.setattr(RestApi, "__init__", noted)
     server = start_server(model)
+    [api] = made
     with ThreadPoolExecutor(2) as clients:
         asked = [clients.submit(server.post, ROW) for _ in range(2)]
-        while not endpoint.calls:
-            time.sleep(0.05)
-        time.sleep(0.2)
+        until(lambda: endpoint.calls and api._in_flight == 2)
         server.handlers[number]()
         time.sleep(0.3)
         assert not any(answer.done() for answer in asked)

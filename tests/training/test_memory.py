@@ -147,9 +147,14 @@ def test_samples_have_the_parameters_that_acted_and_values_go_through_the_whole_
     update = {"normalize_advantages": False, "normalize_rewards": False, "gamma": 0.9}
     agent.compile(update=UpdateSettings(segment_length=L, burn_in=burn_in, **update))
     carry, samples, bootstrapped = agent.learner.first_carry(B), [], []
-    for rollout in rollouts:
-        prepared, carry = agent.learner.prepare(rollout, carry)
-        samples.append(prepared)
+    # It takes less time than to trace it for each memory and burn-in.
+    tf.config.run_functions_eagerly(True)
+    try:
+        for rollout in rollouts:
+            prepared, carry = agent.learner.prepare(rollout, carry)
+            samples.append(prepared)
+    finally:
+        tf.config.run_functions_eagerly(False)
     parameters, _, _ = stepwise(agent.policy.step, [part.numpy() for part in agent.policy.initial_states(B)], rollouts)
     initial = [part.numpy() for part in agent.value_function.encoder.memory.initial(B)]
     values, before, after = stepwise(agent.value_function.step, initial, rollouts)

@@ -23,7 +23,7 @@ from tf_trpo.training.numbers import Numbers
 pytestmark = pytest.mark.grappler
 DIRECTION = NaturalDirection(cg_iterations=2, cg_damping=0.03, cg_tolerance=0.001)
 ALGORITHMS = {
-    "trust region": TrustRegion(0.7, direction=DIRECTION, search=Backtracking(0.3)),
+    "trust region": TrustRegion(0.7, entropy=EntropyBonus(0.02), direction=DIRECTION, search=Backtracking(0.3)),
     "preconditioned": TrustRegion(0.7, direction=NaturalDirection(2, 0.3, preconditioner_rank=8)),
     "on the largest KL, by a schedule": TrustRegion(0.7, final_max_kl=0.01, constraint="max", direction=DIRECTION),
     "that adapts": TrustRegion(0.02, radius=AdaptiveRadius(0.003, 0.03, expand_factor=1.7), direction=DIRECTION),
@@ -32,7 +32,6 @@ ALGORITHMS = {
     "theory": KLPenalty("theory", direction=DIRECTION),
     "first order": KLPenalty("fixed", 3.7, penalty_solver="first-order", first_order=FirstOrder(1, 8)),
     "clipped": ClippedSurrogate(0.3, 1, 8, 0.01, 0.001, 0.02, entropy=EntropyBonus(0.02)),
-    "with entropy": TrustRegion(0.7, entropy=EntropyBonus(0.02), direction=DIRECTION),
 }
 
 

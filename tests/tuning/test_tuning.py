@@ -293,15 +293,18 @@ def test_what_makes_every_trial_fail_is_refused_before_the_first(tiny, settings,
 
 
 def test_a_search_with_real_trainings_is_reproducible(tiny, tmp_path):
-    tuning = Tuning(tiny, trials=4, space=SPACE, check_seeds=1, evaluations=2)
+    tuning = Tuning(tiny, trials=2, space=SPACE, check_seeds=1, evaluations=2)
     one, other = tuning.run(tmp_path / "one"), tuning.run(tmp_path / "other")
     assert (one.settings, one.value, one.verdict) == (other.settings, other.value, other.verdict)
-    runs = sorted(path.name for path in (tmp_path / "one" / "trials").iterdir())
-    assert len(runs) == 4
-    settings = json.loads((tmp_path / "one" / "trials" / runs[0] / "config.json").read_text())["settings"]
-    assert (settings["seed"], settings["eval_every"]) == (search_seeds(0, 1)[0], 64)
-    history = (tmp_path / "one" / "trials" / runs[0] / "history.csv").read_text()
-    assert "eval/mean_reward" in history.splitlines()[0]
+    runs, others = (sorted((tmp_path / name / "trials").iterdir()) for name in ("one", "other"))
+    assert len(runs) == 2
+    settings, same = (
+        [json.loads((run / "config.json").read_text())["settings"] for run in each] for each in (runs, others)
+    )
+    assert settings == same
+    assert settings[0]["max_kl"] != settings[1]["max_kl"]
+    assert (settings[0]["seed"], settings[0]["eval_every"]) == (search_seeds(0, 1)[0], 64)
+    assert "eval/mean_reward" in (runs[0] / "history.csv").read_text().splitlines()[0]
 
 
 def record(number, state, value=None, **settings):
