@@ -1,5 +1,6 @@
 """Making vector environments from ids, factories and the user's; spaces; refusals."""
 
+import contextlib
 import subprocess
 import sys
 
@@ -282,6 +283,22 @@ def test_the_backend_vector_steps_the_vector_entry_point():
         ended, ends = terminated, ends + terminated.sum()
     assert ends > 5
     together.close()
+
+
+def test_the_backend_vector_imports_the_module_of_an_id(importable):
+    is_imported = importable(
+        "registers",
+        "import gymnasium as gym\nfrom gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv\n"
+        "gym.register('Poles-v0', vector_entry_point=CartPoleVectorEnv)\n",
+    )
+    try:
+        with contextlib.closing(make_vector_environment("registers:Poles-v0", 2, backend="vector")) as together:
+            assert together.reset(seed=0)[0].shape == (2, 4)
+        assert is_imported()
+    finally:
+        gym.registry.pop("Poles-v0", None)
+    with pytest.raises(ValueError, match="the module of missing:Poles-v0 cannot be imported"):
+        make_vector_environment("missing:Poles-v0", 2, backend="vector")
 
 
 def test_the_backend_vector_takes_ids_with_a_vector_entry_point_only():

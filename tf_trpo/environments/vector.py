@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from tf_trpo import ranges
 from tf_trpo.environments.costs import Cost, cost_labels, refuse_functions
 from tf_trpo.environments.envpool import EnvPoolVectorEnv
 from tf_trpo.environments.episodes import REPLAY
-from tf_trpo.environments.failures import close_anyway, making
+from tf_trpo.environments.failures import close_anyway, importing, making
 from tf_trpo.environments.in_use import ExclusiveVectorEnv, check_free, exclusive, in_use
 from tf_trpo.environments.infos import KeptInfos, kept_costs, kept_infos
 from tf_trpo.environments.making import Wrapper, find_maker, make_environment
@@ -217,7 +218,11 @@ def can_reset_some(environments: VectorEnv) -> bool:
 def _make_by_vector_entry_point(environment: Any, num_envs: int, env_kwargs: Mapping[str, Any]) -> VectorEnv:
     if not isinstance(environment, str) or find_maker(environment) is not None:
         raise ValueError("the backend vector makes environments from ids only")
-    if gym.spec(environment).vector_entry_point is None:
+    module, _, name = environment.rpartition(":")
+    if module:
+        with importing(f"the module of {environment}"):
+            importlib.import_module(module)
+    if gym.spec(name).vector_entry_point is None:
         raise ValueError(f"{environment!r} is registered without a vector_entry_point: use another backend")
     with making(environment, env_kwargs):
         return gym.make_vec(environment, num_envs, vectorization_mode="vector_entry_point", **env_kwargs)
