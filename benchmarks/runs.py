@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 import yaml
 
 from benchmarks.tables import CostResult, CurvePoint, RunResult, learning_curve
-from tf_trpo import Experiment
+from tf_trpo import Experiment, locks
 from tf_trpo.experiment.model_card import ACTIONS as MODES
 from tf_trpo.figures.histories import read_history
 
@@ -212,12 +211,8 @@ def locked(folder: Path) -> Iterator[None]:
     """Lock a folder against a second process, whose runs and rows this one would replace.
 
     Raises:
-      RuntimeError: another process has locked it.
+      ValueError: another process has locked it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(f"another process trains runs into {folder}") from None
+    with locks.locked(folder / ".lock", f"another process trains runs into {folder}"):
         yield

@@ -73,6 +73,14 @@ hypothesis.settings.register_profile("tests", max_examples=30, deadline=None, de
 hypothesis.settings.load_profile("tests")
 
 
+@pytest.fixture(autouse=True)
+def no_episodes_are_lost(request, caplog):
+    """Fail a test whose training loses episodes, unless the test asks what the library says."""
+    yield
+    if "says" not in request.fixturenames:
+        assert "the environments begin new episodes" not in caplog.text
+
+
 @pytest.fixture
 def says(caplog):
     """says(pattern): context in which the library logs a message with the pattern."""

@@ -32,5 +32,5 @@ def test_a_folder_that_cannot_be_synchronised_is_no_error_if_its_file_system_nev
 def test_yaml_without_aliases_is_parsed_and_with_one_it_is_refused():
     lines = ["a0: &a0 [1, 1]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9))]
     assert files.parsed_yaml(lines[0], "preset mine") == {"a0": [1, 1]}
-    with pytest.raises(ValueError, match=r"^preset mine .*write the values of the alias \*a0 themselves"):
+    with pytest.raises(ValueError, match=r"^preset mine has the alias \*a0: write its value in its place$"):
         files.parsed_yaml("\n".join(lines), "preset mine")

@@ -64,12 +64,16 @@ def read_small(path: Path) -> str:
     return read_untrusted(os.path.realpath(path), _LARGEST_SMALL).decode("utf-8")
 
 
+class _AliasError(Exception):
+    """YAML has an alias."""
+
+
 class _WithoutAliases(yaml.SafeLoader):
     """Refuses aliases: a few lines of them stand for more values than memory can hold."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(f"write the values of the alias *{self.peek_event().anchor} themselves")
+            raise _AliasError(f"*{self.peek_event().anchor}")
         return super().compose_node(parent, index)
 
 
@@ -81,6 +85,8 @@ def parsed_yaml(text: str, name: str) -> Any:
     """
     try:
         return yaml.load(text, _WithoutAliases)
+    except _AliasError as error:
+        raise ValueError(f"{name} has the alias {error}: write its value in its place") from None
     # For malformed scalars, PyYAML passes on exceptions of int, datetime and dict look-ups.
     except Exception as error:
         raise ValueError(f"{name} is not YAML: {error}") from None

@@ -1,12 +1,16 @@
-"""Lock folders against other processes, by POSIX locks, which end with the process."""
+"""Lock folders against other processes, by flock(2); a lock ends with its process."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
 
 _held: set[int] = set()
 """Descriptors of this process's locks."""
@@ -18,7 +22,8 @@ def _forget_locks() -> None:
 
 
 # A forked process, such as that of an environment, would keep the locks of this one after this one was killed.
-os.register_at_fork(after_in_child=_forget_locks)
+if fcntl:
+    os.register_at_fork(after_in_child=_forget_locks)
 
 
 @contextmanager
@@ -30,12 +35,15 @@ def locked(path: Path, refusal: str) -> Iterator[bool]:
       refusal: message of the error.
 
     Yields:
-      Whether it is locked: some file systems have no locks.
+      Whether it is locked: some file systems, and Windows, have no such locks.
 
     Raises:
       OSError: it cannot be opened.
       ValueError: it is locked already, by another process or this one.
     """
+    if not fcntl:
+        yield False
+        return
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
     _held.add(descriptor)
     try:

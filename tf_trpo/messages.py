@@ -4,16 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TextIO
+from typing import Any, Literal, TextIO, cast
+
+Name = Literal["stdout", "stderr"]
 
 
-def say(message: str, file: TextIO | None = None) -> None:
-    """Print a message if it can be written.
+class _Unfailing:
+    """A stream whose writes never fail; all else is the stream's. Without a stream, what is written is dropped."""
 
-    Args:
-      message: the text, without its last line break.
-      file: where to print; by default standard error.
-    """
-    # RuntimeError: a signal handler prints while the code that it interrupted is printing.
-    with contextlib.suppress(OSError, RuntimeError):
-        print(message, file=file or sys.stderr, flush=True)
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def isatty(self) -> bool:
+        return self._stream is not None and self._stream.isatty()
+
+    def write(self, text: str) -> int:
+        # RuntimeError: a signal handler prints while the code that it interrupted is printing.
+        with contextlib.suppress(OSError, RuntimeError):
+            if self._stream is not None:
+                self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, RuntimeError):
+            if self._stream is not None:
+                self._stream.flush()
+
+
+def stream(name: Name = "stderr") -> TextIO:
+    """Return standard error or output, to which writes never fail, even if the process was started with it closed."""
+    return cast(TextIO, _Unfailing(getattr(sys, name)))
+
+
+def say(message: str, on: Name = "stderr") -> None:
+    """Print a message, if it can be written, on standard error or output."""
+    print(message, file=stream(on), flush=True)

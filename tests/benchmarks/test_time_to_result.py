@@ -58,13 +58,14 @@ def targets(tmp_path, monkeypatch):
     write_table(folder / "curves.csv", points)
 
 
-def test_a_training_is_timed_to_the_evaluation_that_reaches_the_peers_return_and_no_longer(monkeypatch):
+@pytest.fixture
+def command(monkeypatch):
     Path("tiny.yaml").write_text(TINY)
     monkeypatch.setattr(time_to_result, "PRESETS", {"default": ("tiny.yaml",)})
     python = Path("peer")
     python.write_text(PEER)
     python.chmod(0o755)
-    command = TimeToResult(
+    return TimeToResult(
         against_sb3=python.resolve(),
         seeds=1,
         first_seed=3,
@@ -73,6 +74,9 @@ def test_a_training_is_timed_to_the_evaluation_that_reaches_the_peers_return_and
         sb3_steps=10_000,
         results_dir=Path("results"),
     )
+
+
+def test_a_training_is_timed_to_the_evaluation_that_reaches_the_peers_return_and_no_longer(command):
     ((_, rows),) = command.tables()
     ours, peer = read_table(Path("runs/times.csv"), TimeResult)
     assert (ours.env, ours.name, ours.seed, ours.target) == ("CartPole-v1", "default", 3, 25.0)
@@ -91,6 +95,15 @@ def test_a_training_is_timed_to_the_evaluation_that_reaches_the_peers_return_and
     Path("asked").unlink()
     assert command.tables()[0][1] == rows
     assert not Path("asked").exists()
+
+
+def test_rows_of_other_options_or_another_target_are_refused(command):
+    times = [
+        TimeResult("CartPole-v1", "default", 3, 4_000, 25.0, 9.0, "total_steps=10000000 eval_every=2000"),
+        TimeResult("CartPole-v1", "sb3-contrib", 0, 1_000_000, 25.0, 20.0, "sb3_steps=10000"),
+    ]
+    Path("runs").mkdir()
+    write_table(Path("runs/times.csv"), times)
     for changed, words in (
         ({"eval_every": 3_000}, "CartPole-v1, default, seed 3 was measured with total_steps=10000000 eval_every=2000"),
         ({"sb3_steps": 9}, "CartPole-v1, sb3-contrib, seed 0 was measured with sb3_steps=10000, not sb3_steps=9"),

@@ -70,7 +70,7 @@ def test_a_failed_run_is_saved_and_can_be_resumed(mode, options, checkpoints, me
         assert [line.split(" WARNING ")[1].split(":")[0] for line in lines] == [f"fault {n}" for n in (1, 2, 3, 4)]
     main(["train", "--resume", str(folder.path), "--quiet"])
     assert folder.is_complete()
-    assert "the unfinished episodes cannot be played again" in folder.events.read_text()
+    assert "the environments begin new episodes" in folder.events.read_text()
     assert read_history(folder.history)["time/iterations"].tolist() == [1, 2, 3, 4, 5]
 
 

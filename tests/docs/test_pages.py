@@ -154,13 +154,6 @@ def test_its_examples_run(page, run_examples):
     assert examples
 
 
-def test_the_examples_of_other_pages_are_run_elsewhere():
-    for page, name in ON_THEIR_OWN.items():
-        text = (Path(__file__).parent / name).read_text(encoding="utf-8")
-        assert "run_examples(" in text
-        assert f'"{Path(page).name}"' in text, page
-
-
 def shortened(text):
     """A page with short trainings and searches: its examples must run, and need not learn."""
     text = re.sub(r"total_steps=[1-9]\d*(_\d{3})+", "total_steps=1_000", text)

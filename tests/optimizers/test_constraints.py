@@ -70,7 +70,7 @@ class Traced:
     """A step of the tabular policy, and its state; the optimizer's numbers are inputs."""
 
     def __init__(self, numbers, state, jit_compile):
-        self.numbers, self.state = numbers, state
+        self.numbers, self.state, self.owner = numbers, state, None
         self.step = tf.function(self._step, jit_compile=jit_compile, autograph=False)
 
     def _step(self, batch, progress):
@@ -97,13 +97,16 @@ class Steps:
     def __init__(self, optimizer, steps, *, jit_compile=False):
         self.policy, self.steps = table(), steps
         self.policy.assign_flat_weights(0.01 * tf.random.stateless_normal(self.policy.flat_weights.shape, [1, 2]))
-        numbers, state = Numbers(optimizer.settled(self.policy)), optimizer.make_state(self.policy)
+        numbers, state = Numbers(optimizer.settled(self.policy.action_distribution)), optimizer.make_state(self.policy)
         traced = kept.setdefault((numbers.structure, jit_compile), Traced(numbers, state, jit_compile))
         traced.restart(numbers, state)
-        self.state, self._step = traced.state, traced.step
+        traced.owner = self
+        self.state, self._traced = traced.state, traced
 
     def graph(self, problem):
-        return self._step.get_concrete_function(self.batch(problem), tf.constant(0.0, tf.float64)).graph.as_graph_def()
+        return self._traced.step.get_concrete_function(
+            self.batch(problem), tf.constant(0.0, tf.float64)
+        ).graph.as_graph_def()
 
     def probabilities(self):
         found = tf.nn.softmax(tf.cast(self.policy.distribution_parameters(tf.eye(S)), tf.float64)).numpy()
@@ -123,7 +126,11 @@ class Steps:
         )
 
     def train(self, make_batch):
-        return [self._step(make_batch(), tf.constant(number / self.steps, tf.float64)) for number in range(self.steps)]
+        assert self._traced.owner is self
+        return [
+            self._traced.step(make_batch(), tf.constant(number / self.steps, tf.float64))
+            for number in range(self.steps)
+        ]
 
     def learn(self, problem):
         outcomes = self.train(lambda: self.batch(problem))

@@ -354,7 +354,7 @@ def test_a_training_continues_after_lost_episodes_with_a_warning(monkeypatch, sa
         if epoch == 1:
             pupils.workers[0] = ShardWorker()
 
-    with says("cannot be played again"):
+    with says("the environments begin new episodes"):
         callback = keras.callbacks.LambdaCallback(on_epoch_end=lose)
         agent.fit(source, 6 * 20 * B, num_steps=20, callbacks=[callback], verbose=0)
     # An episode has 30 steps; episodes that were cut off are not reported.

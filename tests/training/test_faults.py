@@ -291,7 +291,7 @@ def test_an_environment_that_raises_is_named_and_the_run_is_saved(borrow_agent, 
         fit(agent, Faulty(raising), callbacks=Checkpoint(tmp_path, 10**6))
     assert isinstance(failure.value.__cause__.__cause__.__cause__, OverflowError)
     other = borrow_agent(Faulty)
-    with says("cannot be played again"):
+    with says("the environments begin new episodes"):
         fit(other, Faulty(), 3, resume_from=tmp_path)
     assert int(other.iterations.numpy()) >= 3
     assert_finite(other)

@@ -131,7 +131,7 @@ EPISODES = {
 @pytest.mark.filterwarnings("ignore:.*You are calling .step")
 def test_episodes_that_did_not_happen_are_left_for_new_ones(name, run, tmp_path, says):
     agent, trainer, state = run
-    with says("cannot be played again"):
+    with says("the environments begin new episodes"):
         trainer.resume(changed(state, tmp_path, *EPISODES[name]))
     assert int(agent.env_steps) == state["env_steps"]
 

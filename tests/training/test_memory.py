@@ -147,8 +147,8 @@ def test_samples_have_the_parameters_that_acted_and_values_go_through_the_whole_
     update = {"normalize_advantages": False, "normalize_rewards": False, "gamma": 0.9}
     agent.compile(update=UpdateSettings(segment_length=L, burn_in=burn_in, **update))
     carry, samples, bootstrapped = agent.learner.first_carry(B), [], []
-    # It takes less time than to trace it for each memory and burn-in.
-    tf.config.run_functions_eagerly(True)
+    # It takes less time than to trace both.
+    tf.config.run_functions_eagerly(burn_in > 0)
     try:
         for rollout in rollouts:
             prepared, carry = agent.learner.prepare(rollout, carry)

@@ -109,7 +109,7 @@ def test_it_learns_and_goes_on_as_the_source_says(
         assert_same_weights(variables_of(resumed), variables_of(whole))
         assert history["train/value_loss"] == expected["train/value_loss"][3:]
     else:
-        with says("cannot be played again"):
+        with says("the environments begin new episodes"):
             resumed.fit(walk, 300, resume_from=third, **FIT)
     assert walk.calls == 6
 

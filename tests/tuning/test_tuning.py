@@ -336,3 +336,9 @@ def test_without_a_terminal_each_finished_trial_is_a_line():
         "trial 2 failed - hidden_sizes=(8, 8): broke",
         "trial 1 pruned 3 max_kl=0.02",
     ]
+
+
+def test_a_table_that_nobody_reads_does_not_end_the_search(unread):
+    with unread(), TrialTable(list, 3) as table:
+        table.say("the final check")
+        table.update()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import math
 import time
@@ -16,6 +15,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from tf_trpo.figures.charts import FIGURES
+from tf_trpo.messages import stream
 
 _LINE = {
     "rollout/ep_rew_mean": ("return", ".1f"),
@@ -24,13 +24,6 @@ _LINE = {
     "train/explained_variance": ("explained variance", ".2f"),
 }
 """Figures of a plain line -> their labels and formats."""
-
-
-class _Display(Console):
-    """A console that is quiet from then on if its reader is gone; rich's own ends the process."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
 
 
 class Progress(keras.callbacks.Callback):
@@ -46,7 +39,7 @@ class Progress(keras.callbacks.Callback):
 
     def __init__(self, console: Console | None = None, *, interval: float = 5.0) -> None:
         super().__init__()
-        self._console = console or _Display(stderr=True)
+        self._console = console or Console(file=stream())
         self._interval = interval
         columns = ("[bold]training", BarColumn(None), MofNCompleteColumn(), "steps", TimeRemainingColumn())
         self._bar = Bar(*columns, console=self._console)
@@ -58,8 +51,7 @@ class Progress(keras.callbacks.Callback):
         self._task = self._bar.add_task("training", total=total, completed=int(self.model.env_steps.numpy()))
         if self._console.is_terminal:
             self._live = Live(self._view({}), console=self._console, refresh_per_second=4)
-            with contextlib.suppress(OSError):
-                self._live.start()
+            self._live.start()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         logs = logs or {}
@@ -79,8 +71,7 @@ class Progress(keras.callbacks.Callback):
     def release(self) -> None:
         """Stop the live display."""
         if self._live is not None:
-            with contextlib.suppress(OSError):
-                self._live.stop()
+            self._live.stop()
             self._live = None
 
     def _view(self, logs: Mapping[str, float]) -> Group:
@@ -101,5 +92,4 @@ class Progress(keras.callbacks.Callback):
             + ("" if left is None else f"  {datetime.timedelta(seconds=left)} left")
             + remark
         )
-        with contextlib.suppress(OSError):
-            self._console.print(line, highlight=False, soft_wrap=True)
+        self._console.print(line, highlight=False, soft_wrap=True)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import tf_trpo
-from tf_trpo.cli.errors import one_line_errors, unread_output_dropped
+from tf_trpo.cli.errors import check_written, one_line_errors, unread_output_dropped
 from tf_trpo.suggestions import nearest_hint
 
 COMMANDS = {
@@ -69,6 +69,7 @@ def run_command(command: str, argv: Sequence[str] | None = None) -> None:
                 f"no command {command!r}{nearest_hint(command, COMMANDS)}; there are {', '.join(COMMANDS)}"
             )
         importlib.import_module(f"tf_trpo.cli.{command.replace('-', '_')}").main(sys.argv[1:] if argv is None else argv)
+        check_written()
 
 
 def _add_working_folder() -> None:

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tf_trpo.extras import EXTRAS, not_installed
 from tf_trpo.messages import say
@@ -53,17 +53,25 @@ def one_line_errors() -> Iterator[None]:
 
 @contextmanager
 def unread_output_dropped() -> Iterator[None]:
-    """At the end, drop the output that nobody reads any more; Python itself would then exit with status 120."""
+    """At the end, drop the output that cannot be written; Python itself would then exit with status 120."""
     try:
         yield
     finally:
-        for stream in (sys.stdout, sys.stderr):
+        # They are None in a process that was started with closed ones.
+        for stream in filter(None, (sys.stdout, sys.stderr)):
             try:
                 stream.flush()
-            except BrokenPipeError:
+            except OSError:
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, stream.fileno())
                 os.close(nowhere)
+
+
+def check_written() -> None:
+    """Raise OSError if standard output cannot be written, such as to a full disk; a reader may be gone."""
+    if sys.stdout is not None:
+        with suppress(BrokenPipeError):
+            sys.stdout.flush()
 
 
 def one_line(message: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.evaluating import evaluation_arguments, for_evaluation
 from tf_trpo.experiment.imports import check_imports
 from tf_trpo.experiment.model_card import FILM, write_model_card
+from tf_trpo.messages import say
 from tf_trpo.ranges import require
 from tf_trpo.serving.metadata import ExportFormat
 
@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> None:
         play(PlayOptions(version, video=film, allow_import=options.allow_import))
     if options.card:
         if not options.film and film.exists():
-            print(f"{film} shows an earlier version: the card does not show it", file=sys.stderr)
+            say(f"{film} shows an earlier version: the card does not show it")
         evaluations = {"deterministic": evaluation, "stochastic": sampled}
         write_model_card(Path(version), folder, int(agent.env_steps.numpy()), evaluations, film=options.film)
     print(version)

@@ -201,7 +201,7 @@ def _say_how_to_resume(run: Run) -> None:
     text = f"\nstopped after {int(run.agent.env_steps.numpy())} steps; the agent as it is: {run.folder.agent}"
     if run.folder.has_checkpoint():
         text += f"\nContinue it:        {_program()} -m tf_trpo train --resume {_quoted(run.folder.path)}{_flag(run)}"
-    say(text, sys.stdout)
+    say(text, "stdout")
 
 
 def _say_what_next(run: Run, trained: TrainedRun) -> None:
@@ -220,7 +220,7 @@ def _say_what_next(run: Run, trained: TrainedRun) -> None:
         f"                    first the charts at http://localhost:6006/#custom_scalars\n"
         f"Evaluate again:     {_program()} -m tf_trpo evaluate {run_dir} --episodes 100{_flag(run)}\n"
         f"{last}",
-        sys.stdout,
+        "stdout",
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,5 +168,5 @@ def _say(result: TuningResult) -> None:
         f"{result.verdict}\n\n"
         f"Folder:             {result.folder} (trials.png, importances.png, result.json, the runs of all trials)\n"
         f"Train with them:    python -m tf_trpo train --preset {preset}{flag}",
-        sys.stdout,
+        "stdout",
     )

@@ -131,6 +131,6 @@ class Collector:
 def warn_of_new_episodes() -> None:
     """Warn that the unfinished episodes are lost."""
     _logger.warning(
-        "the unfinished episodes cannot be played again: the environments begin new episodes, and the results agree "
-        "with an uninterrupted run's in distribution only"
+        "the environments begin new episodes: from here on, the results agree with an uninterrupted run's in "
+        "distribution only"
     )

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from tf_trpo.messages import stream
 from tf_trpo.tuning.study import TrialRecord, best_of
 
 _SHOWN = 15
@@ -36,7 +37,7 @@ class TrialTable:
         quiet: bool = False,
     ) -> None:
         self._records, self._trials, self._quiet = records, trials, quiet
-        self._console = console or Console(stderr=True)
+        self._console = console or Console(file=stream())
         self._said: set[int] = set()
         self._live: Live | None = None
 

@@ -6,7 +6,6 @@ import collections
 import dataclasses
 import importlib.util
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from tf_trpo.distributions.making import continuous_dimensions, default_std, make_action_distribution
 from tf_trpo.experiment import Experiment
 from tf_trpo.files import write_whole
+from tf_trpo.messages import say
 from tf_trpo.training.opening import spaces_of
 from tf_trpo.tuning.comparison import Comparison, compared
 from tf_trpo.tuning.files import (
@@ -72,7 +72,7 @@ class Search:
             study = Study(self.folder, space, self.tuning.experiment.run.seed, prune=self.tuning.prune)
             outside, quiet = study.enqueue_default(experiment), self.tuning.experiment.run.quiet
             if outside and not quiet:
-                print(f"no trial has the default settings: {', '.join(outside)} lie outside the space", file=sys.stderr)
+                say(f"no trial has the default settings: {', '.join(outside)} lie outside the space")
             study.repeat_killed()
             with TrialTable(study.records, self.tuning.trials, quiet=quiet) as table:
                 self._search(study, table)

@@ -133,7 +133,7 @@ def default_space(experiment: Experiment, fixed: Collection[str] = ()) -> dict[s
 
 
 def _idle(found: Mapping[str, Any]) -> set[str]:
-    """Return the settings that have no effect on the steps, or only on the first ones, given the other settings."""
+    """Return the settings without effect, given the others; also a penalty that adapts, which is only the first one."""
     is_idle = {
         "natural_max_kl": found.get("natural_learning_rate") is not None,
         "target_kl": found.get("penalty") != "adaptive",
