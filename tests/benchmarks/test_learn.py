@@ -135,7 +135,7 @@ def test_a_second_call_at_the_same_time_is_refused_by_the_lock(entry):
     RUNS.parent.mkdir(parents=True)
     with open(RUNS.parent / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="another process trains runs into"):
             Learn(suite="tiny.yaml").run()
 
 
