@@ -78,7 +78,8 @@ def _begun(folder: Path) -> Path:
     # TensorBoard reads files in the order of their names, which begin with the time in seconds. Older files may have
     # the same second, or later ones if the clock was set back.
     second = max([_second(path), *(_second(other) + 1 for other in before)])
-    return path.rename(path.with_name(path.name.replace(f".{path.name.split('.')[3]}.", f".{second:010d}.", 1)))
+    words = path.name.split(".")
+    return path.rename(path.with_name(".".join([*words[:3], f"{second:010d}", *words[4:]])))
 
 
 def _second(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""Scalars: numeric settings as tensors, and dot products."""
+"""Scalars: numeric settings as tensors, dot products, and norms."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     on the scale of the vectors, and for numbers near the smallest one on the processor.
     """
     return tf.reduce_sum(tf.cast(a, tf.float64) * tf.cast(b, tf.float64), axis=-1)
+
+
+def norm(vector: tf.Tensor) -> tf.Tensor:
+    """Compute the Euclidean norms [...] of vectors [..., P] in float64, for the same reason."""
+    return tf.sqrt(dot(vector, vector))
 
 
 def is_positive(setting: float | tf.Tensor) -> bool:

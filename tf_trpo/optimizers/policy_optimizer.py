@@ -12,7 +12,7 @@ import msgspec
 from tf_trpo.estimation import Batch, weighted_mean
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import ConjugateGradientResult, LineSearchResult, LineSearchStatus, compiled_at_once
-from tf_trpo.numerics.scalars import dot
+from tf_trpo.numerics.scalars import dot, norm
 from tf_trpo.optimizers.objective import Objective, OldPolicy
 from tf_trpo.optimizers.outcome import Outcome
 from tf_trpo.optimizers.problem import Problem
@@ -259,7 +259,7 @@ def _outcome(batch: Batch, old: OldPolicy, proposal: Proposal) -> Outcome:
     actual = tf.where(accepted, search.improvement, 0.0)
     for gain in gains.values():
         actual -= gain
-    gradient_norm = tf.sqrt(dot(gradient, gradient))
+    gradient_norm = norm(gradient)
     old_surrogate = weighted_mean(tf.cast(batch.advantages, tf.float64), tf.cast(batch.weights, tf.float64))
     kl, max_kl_over_states, *entropy = search.figures
     outcome = Outcome(
@@ -274,7 +274,7 @@ def _outcome(batch: Batch, old: OldPolicy, proposal: Proposal) -> Outcome:
         candidate_improvement=search.improvement,
         max_kl_over_states=max_kl_over_states,
         gradient_norm=gradient_norm,
-        step_norm=tf.sqrt(dot(step, step)),
+        step_norm=norm(step),
         entropy=entropy[0] if entropy else None,
         backtracks=search.backtracks,
         trust_region_radius=radius,
@@ -284,7 +284,7 @@ def _outcome(batch: Batch, old: OldPolicy, proposal: Proposal) -> Outcome:
     )
     if solution is None:
         return outcome
-    whole = gradient_norm if uphill is None else tf.sqrt(dot(uphill, uphill))
+    whole = gradient_norm if uphill is None else norm(uphill)
     residual = tf.math.divide_no_nan(tf.cast(solution.residual_norm, tf.float64), whole)
     return outcome._replace(cg_status=solution.status, cg_iterations=solution.iterations, cg_residual=residual)
 
