@@ -16,8 +16,8 @@ import tf_trpo
 from benchmarks.tasks import ARM, LEVER, SWITCHES, Match, Reach
 from benchmarks.timing import Table, Tables
 from tf_trpo.environments import WithoutText
+from tf_trpo.learning.settings import UpdateSettings
 from tf_trpo.optimizers import TrustRegion
-from tf_trpo.training.settings import UpdateSettings
 
 RANGES = ((-1.0, 1.0), (0.0, 1.0), (-200.0, 200.0), (0.0, 1000.0), (-0.01, 0.01), (990.0, 1000.0), (5.0, 35.0))
 

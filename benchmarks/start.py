@@ -20,7 +20,7 @@ _AGAIN = """
 import time
 begin = time.perf_counter()
 agent = tf_trpo.TRPO.for_env({env!r}, seed=1)
-update = tf_trpo.training.UpdateSettings(gamma=0.9)
+update = tf_trpo.learning.UpdateSettings(gamma=0.9)
 agent.compile(tf_trpo.optimizers.TrustRegion(max_kl=0.02), update=update)
 agent.fit({env!r}, {steps}, verbose=0)
 print(time.perf_counter() - begin)
@@ -67,7 +67,7 @@ class Start(Measurement):
         known = {"env": self.env, "steps": self.steps, "path": str(folder / "sb3.zip")}
         train = [sys.executable, "-m", "tf_trpo", "train", "--env", self.env, "--total-steps", str(self.steps)]
         train += ["--run-dir", str(folder / "run"), "--quiet", "--threads", str(self.threads)]
-        threads = f"from tf_trpo.training.devices import use_threads; use_threads({self.threads}); "
+        threads = f"from tf_trpo.learning.devices import use_threads; use_threads({self.threads}); "
         ours = (threads if self.threads else "") + _OURS
         peers = f"import torch; torch.set_num_threads({self.threads}); " + _SB3 if self.threads else _SB3
         commands = {

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tf_trpo.training.devices import use_threads
+from tf_trpo.learning.devices import use_threads
 
 PAUSE_SECONDS = 0.25
 """Pause before each turn, since a library's threads may spin while waiting for work, and take a core from the other."""

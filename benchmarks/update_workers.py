@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from benchmarks.timing import Measurement, Row, Table, in_turns, seconds
 from benchmarks.workloads import Job, collect_rollout, make_agent
+from tf_trpo.learning.learner import Learner
+from tf_trpo.learning.parted_learner import PartedLearner
 from tf_trpo.rollouts import PartWorkers
 from tf_trpo.rollouts.ray_crew import RayCrew
 from tf_trpo.rollouts.worker import make_setup
-from tf_trpo.training.learner import Learner
-from tf_trpo.training.parted_learner import PartedLearner
 
 _ENVS = 64
 

@@ -60,7 +60,7 @@ class Vine(Tables):
 
     def _table(self, env: str, train_steps: int) -> Table:
         agent = TRPO.for_env(env, seed=self.seed)
-        agent.compile(update=tf_trpo.training.UpdateSettings(gamma=GAMMA))
+        agent.compile(update=tf_trpo.learning.UpdateSettings(gamma=GAMMA))
         agent.fit(env, train_steps, num_envs=4, num_steps=512, seed=self.seed, verbose=0)
         with contextlib.closing(Player(agent, env, self)) as player:
             played = player.played()

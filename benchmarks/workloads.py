@@ -17,11 +17,11 @@ import tf_trpo
 from benchmarks.timing import seconds
 from tf_trpo.environments import VectorBackend, make_vector_environment
 from tf_trpo.estimation import Batch, normalize_advantages
+from tf_trpo.learning import UpdateSettings
 from tf_trpo.models.cells import MemoryKind
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import NaturalDirection, Outcome, TrustRegion
 from tf_trpo.rollouts import EpisodeTracker, LocalSource, Rollout, make_actor
-from tf_trpo.training import UpdateSettings
 
 _START = tf.constant(0.0, tf.float64)
 """Progress at the beginning of a run."""

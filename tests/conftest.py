@@ -21,6 +21,7 @@ import yaml
 from tf_trpo.cli import main
 
 ROOT = Path(__file__).parents[1]
+pytest_plugins = ["tests.agents"]
 
 
 def pytest_configure(config):
@@ -165,7 +166,7 @@ def run_examples(tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path / folder)
         monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
         if not xla:
-            monkeypatch.setattr("tf_trpo.training.learner.xla_is_fast", lambda *models: False)
+            monkeypatch.setattr("tf_trpo.learning.learner.xla_is_fast", lambda *models: False)
         examples = re.findall(r"```python\n(.*?)```", text, re.S)
         exec("\n".join(examples), {"__name__": "__main__"})
         return examples, capsys.readouterr().out

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tf_trpo import environments as environments
     from tf_trpo import estimation as estimation
     from tf_trpo import experiment as experiment
+    from tf_trpo import learning as learning
     from tf_trpo import models as models
     from tf_trpo import numerics as numerics
     from tf_trpo import optimizers as optimizers

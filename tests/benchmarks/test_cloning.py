@@ -11,7 +11,7 @@ from benchmarks.cloning import Cloning, Watched
 
 @pytest.mark.slow
 def test_a_clone_begins_with_the_return_of_its_model(capsys, monkeypatch):
-    monkeypatch.setattr("tf_trpo.training.learner.xla_is_fast", lambda *models: False)
+    monkeypatch.setattr("tf_trpo.learning.learner.xla_is_fast", lambda *models: False)
     settings = {"shown": 2, "starts": ("clone",), "seeds": (0,), "total_steps": 2048, "every": 1000, "episodes": 2}
     Cloning(envs=("CartPole-v1",), **settings, target=300.0).run()
     output = capsys.readouterr().out

@@ -3,8 +3,8 @@
 import pytest
 
 import tf_trpo
+from tf_trpo.learning.settings import UpdateSettings
 from tf_trpo.models.settings import PolicySettings, ValueSettings
-from tf_trpo.training.settings import UpdateSettings
 
 
 @pytest.fixture(scope="session")

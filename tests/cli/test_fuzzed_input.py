@@ -20,9 +20,9 @@ import yaml
 import tf_trpo
 from tf_trpo import Experiment
 from tf_trpo.cli import COMMANDS, main
+from tf_trpo.learning.learner import Learner
 from tf_trpo.models import PolicySettings, ValueSettings
 from tf_trpo.optimizers import ALGORITHMS
-from tf_trpo.training.learner import Learner
 
 EXPERIMENTS = [Experiment().replace(algorithm=algorithm) for algorithm in ALGORITHMS]
 DEFAULTS = Experiment().replace(radius="adaptive").flat()

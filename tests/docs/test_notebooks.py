@@ -61,7 +61,7 @@ def test_it_is_stored_with_its_outputs_and_small(path):
 def run_cells(tmp_path, monkeypatch):
     """run_cells(notebook): run its cells in this process without XLA; give the kinds of their outputs and the text."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tf_trpo.training.learner.xla_is_fast", lambda *models: False)
+    monkeypatch.setattr("tf_trpo.learning.learner.xla_is_fast", lambda *models: False)
     plt.switch_backend("agg")
 
     def run(notebook):

@@ -11,6 +11,7 @@ import tf_trpo
 from tf_trpo.callbacks.dashboards import METRICS
 from tf_trpo.demonstrations import record
 from tf_trpo.figures.charts import CHARTS, FIGURES
+from tf_trpo.learning import UpdateSettings
 from tf_trpo.models import PolicySettings, ValueSettings
 from tf_trpo.numerics import ConjugateGradientStatus, LineSearchStatus
 from tf_trpo.optimizers import (
@@ -23,7 +24,6 @@ from tf_trpo.optimizers import (
     VanillaPolicyGradient,
 )
 from tf_trpo.rollouts import VineSettings
-from tf_trpo.training import UpdateSettings
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reading_a_run.md").read_text(encoding="utf-8")
 TABLES = TEXT.partition("## Every metric")[2]

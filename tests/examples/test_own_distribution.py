@@ -5,7 +5,7 @@ import tensorflow as tf
 
 import tf_trpo
 from examples import own_distribution
-from tf_trpo.training import UpdateSettings
+from tf_trpo.learning import UpdateSettings
 
 
 def test_it_improves_within_the_trust_region_and_is_saved(tmp_path):

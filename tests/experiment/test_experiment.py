@@ -21,8 +21,8 @@ from tf_trpo import Experiment, optimizers
 from tf_trpo.environments import ActionMasks, VectorBackend
 from tf_trpo.experiment.conversion import classes_of, fields, leaves
 from tf_trpo.experiment.settings import EnvironmentSettings, RolloutSettings, RunSettings, hyperparameters
+from tf_trpo.learning import UpdateSettings
 from tf_trpo.models.settings import PolicySettings
-from tf_trpo.training import UpdateSettings
 
 
 def settings_classes(settings=Experiment):

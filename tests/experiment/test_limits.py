@@ -4,9 +4,9 @@ import pytest
 
 from tf_trpo import Experiment
 from tf_trpo.experiment.settings import RolloutSettings
+from tf_trpo.learning import UpdateSettings
 from tf_trpo.optimizers import ALGORITHMS, FirstOrder
 from tf_trpo.ranges import LARGEST_INTEGER
-from tf_trpo.training import UpdateSettings
 
 SETTINGS = {
     (algorithm, name): value

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_trpo.learning.numbers import Numbers
 from tf_trpo.optimizers import ClippedSurrogate, EntropyBonus
-from tf_trpo.training.numbers import Numbers
 
 SETTINGS = {"clip_range": 0.1, "ppo_epochs": 3, "ppo_minibatch_size": 20, "ppo_learning_rate": 0.02}
 PLAIN = ClippedSurrogate(**SETTINGS, max_gradient_norm=1e9)

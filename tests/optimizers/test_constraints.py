@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_trpo.distributions import Categorical
 from tf_trpo.estimation import Batch, Costs
+from tf_trpo.learning.numbers import Numbers
 from tf_trpo.models import Encoder, Policy
 from tf_trpo.optimizers import (
     ConstrainedTrustRegion,
@@ -19,7 +20,6 @@ from tf_trpo.optimizers import (
     TrustRegion,
 )
 from tf_trpo.theory import FiniteMDP, random_mdp
-from tf_trpo.training.numbers import Numbers
 
 S, A, GAMMA = 4, 3, 0.8
 LENGTH = 1 / (1 - GAMMA)

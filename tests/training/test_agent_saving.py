@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import tf_trpo
+from tf_trpo.learning import UpdateSettings
 from tf_trpo.optimizers import (
     AdaptiveRadius,
     Backtracking,
@@ -24,7 +25,7 @@ from tf_trpo.optimizers import (
     VanillaPolicyGradient,
     without_line_search,
 )
-from tf_trpo.training import TrainingFailedError, UpdateSettings
+from tf_trpo.training import TrainingFailedError
 
 OBSERVATIONS = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 OPTIMIZER = TrustRegion(

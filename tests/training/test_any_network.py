@@ -10,10 +10,10 @@ import tensorflow as tf
 
 import tf_trpo
 from tf_trpo.distributions import Categorical
+from tf_trpo.learning import UpdateSettings
 from tf_trpo.models import Encoder, Policy, ValueFunction
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import NaturalDirection, TrustRegion
-from tf_trpo.training import UpdateSettings
 
 layers = keras.layers
 

@@ -10,9 +10,9 @@ import pytest
 import tf_trpo
 from benchmarks.runs import read_suite, suite_run
 from tf_trpo.cli import main
+from tf_trpo.learning import UpdateSettings
 from tf_trpo.models.cells import initial_span
 from tf_trpo.models.settings import PolicySettings
-from tf_trpo.training import UpdateSettings
 from tf_trpo.training.checks import warn_of_short_segments
 
 

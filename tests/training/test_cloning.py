@@ -10,8 +10,8 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import EventA
 import tf_trpo
 from tf_trpo.callbacks import Checkpoint, Evaluate, Progress, TensorBoard
 from tf_trpo.demonstrations import Demonstrations, Episode, record
+from tf_trpo.learning import UpdateSettings
 from tf_trpo.models import PolicySettings
-from tf_trpo.training import UpdateSettings
 
 
 def linear_control(observation):

@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 
 import tf_trpo
+from tf_trpo.learning import UpdateSettings
 from tf_trpo.models import PolicySettings, ValueSettings
 from tf_trpo.models.making import make_policy, make_value_function
 from tf_trpo.optimizers import AdaptiveRadius, ClippedSurrogate, TrustRegion
-from tf_trpo.training import CompiledAgent, UpdateSettings
+from tf_trpo.training import CompiledAgent
 from tf_trpo.training.identity import check_unchanged
 
 

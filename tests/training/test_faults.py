@@ -14,11 +14,12 @@ import tensorflow as tf
 from tf_trpo.callbacks import Checkpoint, Evaluate
 from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.estimation import lambda_returns, weighted_moments
+from tf_trpo.learning import prepared, programs
 from tf_trpo.models import encoder
 from tf_trpo.numerics import LineSearchStatus, step_length_for_kl
 from tf_trpo.optimizers import constrained_direction
 from tf_trpo.optimizers.objective import Objective
-from tf_trpo.training import TrainingFailedError, prepared, programs
+from tf_trpo.training import TrainingFailedError
 from tf_trpo.training.checkpoint import read_checkpoint
 from tf_trpo.training.faults import require_finite, update_faults
 

@@ -12,12 +12,12 @@ import pytest
 import tensorflow as tf
 
 from tf_trpo.distributions import Categorical, Gaussian
+from tf_trpo.learning import UpdateSettings
+from tf_trpo.learning.critic import Critic
+from tf_trpo.learning.learner import Learner
 from tf_trpo.models import Encoder, Policy, RunningReturnScale, ValueFunction, mlp
 from tf_trpo.optimizers import NaturalDirection, TrustRegion, VanillaPolicyGradient
 from tf_trpo.rollouts import Rollout
-from tf_trpo.training import UpdateSettings
-from tf_trpo.training.critic import Critic
-from tf_trpo.training.learner import Learner
 from tf_trpo.training.metrics import update_logs
 
 # As users have it.

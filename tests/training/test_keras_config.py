@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import tf_trpo
+from tf_trpo.learning import UpdateSettings
 from tf_trpo.models.structure import nested_dataclasses
 from tf_trpo.optimizers import ALGORITHMS, AdaptiveRadius
-from tf_trpo.training import UpdateSettings
 from tf_trpo.training.keras_config import check_config
 
 

@@ -11,11 +11,11 @@ import pytest
 
 from tf_trpo.callbacks import Checkpoint
 from tf_trpo.environments import EnvironmentFailedError
+from tf_trpo.learning.learner import Learner
 from tf_trpo.optimizers import AdaptiveRadius, KLPenalty, NaturalDirection, TrustRegion, VanillaPolicyGradient
 from tf_trpo.rollouts import VineSettings
 from tf_trpo.training import CheckpointError
 from tf_trpo.training.checkpoint import read_checkpoint
-from tf_trpo.training.learner import Learner
 
 FIT = {"num_envs": 2, "num_steps": 32, "seed": 3, "verbose": 0}
 

@@ -8,11 +8,11 @@ import tensorflow as tf
 
 import tf_trpo
 from tf_trpo.distributions import Categorical, Gaussian
+from tf_trpo.learning import UpdateSettings
 from tf_trpo.models import MirrorSymmetry
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import TrustRegion
 from tf_trpo.spaces import observation_spec
-from tf_trpo.training import UpdateSettings
 
 
 class Spaces(gym.Env):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import tf_trpo
+from tf_trpo.learning import UpdateSettings
 from tf_trpo.models.settings import PolicySettings
 from tf_trpo.optimizers import TrustRegion
-from tf_trpo.training import UpdateSettings
 
 MAX_KL = 0.02
 

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 import tf_trpo
+from tf_trpo.learning import UpdateSettings
 from tf_trpo.models.settings import PolicySettings
 from tf_trpo.optimizers import TrustRegion
-from tf_trpo.training import UpdateSettings
 
 MAX_KL = 0.01
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from tf_trpo.training.devices import prepare_gpus, use_threads
+from tf_trpo.learning.devices import prepare_gpus, use_threads
 
 _MANY = 100_000
 """Threshold of Python's garbage collector: imports and traces make millions of objects, and most of them stay."""

@@ -13,12 +13,12 @@ from tf_trpo.experiment.generators import generators_kept, seed_generators
 from tf_trpo.experiment.presets import bundled_for, bundled_presets, layered, read_preset
 from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.experiment.settings import EnvironmentSettings, RolloutSettings, RunSettings, StartSettings
+from tf_trpo.learning.devices import use_threads
+from tf_trpo.learning.settings import UpdateSettings
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import PolicyOptimizer, Problem, TrustRegion
 from tf_trpo.ranges import require, require_allowed
 from tf_trpo.rollouts.vine import VineSettings
-from tf_trpo.training.devices import use_threads
-from tf_trpo.training.settings import UpdateSettings
 
 if TYPE_CHECKING:
     from tf_trpo.experiment.run import TrainedRun

@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from tf_trpo.learning.settings import ROUNDING, JitCompile
 from tf_trpo.ranges import LARGEST_INTEGER, require, require_allowed
 from tf_trpo.rollouts.shards import Spread
-from tf_trpo.training.settings import ROUNDING, JitCompile
 
 ActionMasks = Literal["auto", "info", "off"]
 """As `tf_trpo.environments.ActionMasks`, which cannot be imported without Gymnasium."""

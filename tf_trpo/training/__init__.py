@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     from tf_trpo.training.cloning import Imitator as Imitator
     from tf_trpo.training.compiled_agent import CompiledAgent as CompiledAgent
     from tf_trpo.training.faults import TrainingFailedError as TrainingFailedError
-    from tf_trpo.training.learner import Learner as Learner
     from tf_trpo.training.loading import load as load
-    from tf_trpo.training.settings import UpdateSettings as UpdateSettings
     from tf_trpo.training.trainer import Trainer as Trainer
     from tf_trpo.training.trpo import TRPO as TRPO
 else:

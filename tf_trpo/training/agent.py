@@ -20,19 +20,19 @@ from tf_trpo.environments.costs import Cost, cost_labels, cost_name
 from tf_trpo.environments.making import Wrapper
 from tf_trpo.environments.vector import Environment
 from tf_trpo.files import replaced_at_once
+from tf_trpo.learning.average import WeightAverage
+from tf_trpo.learning.learner import Learner
+from tf_trpo.learning.settings import UpdateSettings
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.models.making import check_fit
 from tf_trpo.optimizers import ALGORITHMS, PolicyOptimizer
 from tf_trpo.ranges import check_whole_numbers, require
 from tf_trpo.serving.export import ExportFormat, export_policy
-from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.checks import check_own_weights, warn_of_obstacle
 from tf_trpo.training.evaluation import evaluate_policy
 from tf_trpo.training.faults import require_finite
-from tf_trpo.training.learner import Learner
 from tf_trpo.training.optimizer_state import optimizer_state, restored, write_optimizer_state
 from tf_trpo.training.prediction import noise_seed, predicted
-from tf_trpo.training.settings import UpdateSettings
 
 if TYPE_CHECKING:
     from tf_trpo.distributions import Distribution

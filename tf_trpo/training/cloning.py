@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from tf_trpo.demonstrations import Demonstrations, read
 from tf_trpo.estimation import rewards_to_go
+from tf_trpo.learning.minibatches import fit_in_minibatches
+from tf_trpo.learning.prepared import as_floats
 from tf_trpo.numerics import chunk_size_for, map_over_chunks, merged, random_orders
 from tf_trpo.optimizers import Shown
 from tf_trpo.ranges import check_types, check_whole_numbers, require
@@ -18,8 +20,6 @@ from tf_trpo.rollouts import Rollout
 from tf_trpo.training.callback_list import Callbacks, list_of, released, with_history
 from tf_trpo.training.compiled_agent import CompiledAgent
 from tf_trpo.training.identity import check_compiled, check_unchanged
-from tf_trpo.training.minibatches import fit_in_minibatches
-from tf_trpo.training.prepared import as_floats
 
 _VALUE_ROUNDS = 4
 """Number of fits of the value function, whose targets bootstrap from the values of the fit before."""

@@ -9,12 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
+from tf_trpo.learning.learner import Learner
+from tf_trpo.learning.prepared import restarted
 from tf_trpo.ranges import check_whole_numbers
 from tf_trpo.rollouts import EpisodeTracker, LocalSource, Rollout, RolloutSource
 from tf_trpo.rollouts.vine import Vine
 from tf_trpo.training.faults import FaultLog
-from tf_trpo.training.learner import Learner
-from tf_trpo.training.prepared import restarted
 
 _logger = logging.getLogger(__name__)
 

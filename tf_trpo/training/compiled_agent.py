@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 
+from tf_trpo.learning.critic import Critic, make_cost_optimizers
+from tf_trpo.learning.learner import Learner
+from tf_trpo.learning.settings import JitCompile, UpdateSettings
+from tf_trpo.learning.value_optimizer import choose_value_optimizer
 from tf_trpo.optimizers import PolicyOptimizer, Shown, TrustRegion
 from tf_trpo.ranges import check_types
 from tf_trpo.training.agent import Agent
 from tf_trpo.training.anchor import Anchor, copied_policy, start_at
 from tf_trpo.training.checkpoint import restoring, whole_number
 from tf_trpo.training.checks import check_unshared, warn_of_obstacle
-from tf_trpo.training.critic import critics_of, make_cost_optimizers
 from tf_trpo.training.identity import check_compiled, note_compiled
-from tf_trpo.training.learner import Learner
-from tf_trpo.training.settings import JitCompile, UpdateSettings
-from tf_trpo.training.value_optimizer import choose_value_optimizer
 
 
 class CompiledAgent(Agent):
@@ -85,7 +86,7 @@ class CompiledAgent(Agent):
         # If this fails, the agent is unchanged.
         learner = Learner(
             self.policy,
-            critics_of(self, [optimizer, *cost_optimizers]),
+            self._critics([optimizer, *cost_optimizers]),
             algorithm,
             settings,
             anchor=near,
@@ -103,6 +104,12 @@ class CompiledAgent(Agent):
         self.compiled = True
         self._obstacle = warn_of_obstacle(self, "the agent learns", self._obstacle)
         note_compiled(self)
+
+    def _critics(self, optimizers: Sequence[keras.optimizers.Optimizer]) -> list[Critic]:
+        """Return the critics, of the rewards first and then of each cost, given an optimizer for each."""
+        value_functions = [self.value_function, *self.cost_value_functions]
+        scales = [self.return_scale, *self.cost_return_scales]
+        return [*map(Critic, value_functions, scales, optimizers)]
 
     def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Restore the agent's state from a checkpoint.

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_trpo.learning.results import UpdateResult
 from tf_trpo.numerics import ConjugateGradientStatus, LineSearchStatus
-from tf_trpo.training.results import UpdateResult
 
 _logger = logging.getLogger(__name__)
 _NO_FIRST_DIRECTION = (ConjugateGradientStatus.NON_POSITIVE_CURVATURE, 0)

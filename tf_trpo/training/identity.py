@@ -14,6 +14,7 @@ import keras
 
 from tf_trpo.environments.costs import cost_name
 from tf_trpo.environments.making import without_addresses, wrapper_name
+from tf_trpo.learning.settings import ROUNDING
 from tf_trpo.models.structure import (
     all_known,
     as_structure,
@@ -23,11 +24,10 @@ from tf_trpo.models.structure import (
     value_of_numpy,
 )
 from tf_trpo.training.anchor import fingerprint
-from tf_trpo.training.settings import ROUNDING
 
 if TYPE_CHECKING:
+    from tf_trpo.learning.learner import Learner
     from tf_trpo.training.compiled_agent import CompiledAgent
-    from tf_trpo.training.learner import Learner
 
 _IMMATERIAL = ROUNDING | {"name", "shared_object_id", "value_learning_rate"}
 """Keys that do not identify a run: settings that only change rounding, names that Keras numbers, and a learning rate

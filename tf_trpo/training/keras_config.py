@@ -15,9 +15,9 @@ from typing import Any, get_args
 
 import keras
 
+from tf_trpo.learning.settings import UpdateSettings
 from tf_trpo.optimizers import ALGORITHMS
 from tf_trpo.ranges import field_types
-from tf_trpo.training.settings import UpdateSettings
 
 _DEEPEST = 100
 """Largest nesting of lists and mappings; a network of networks needs about 15."""

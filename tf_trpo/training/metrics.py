@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tf_trpo.learning.results import UpdateResult
 from tf_trpo.rollouts import Episode, EpisodeTracker, Rollout, mean_costs, mean_infos
-from tf_trpo.training.results import UpdateResult
 
 Logs = dict[str, float]
 

@@ -13,16 +13,16 @@ import tensorflow as tf
 
 from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.environments.failures import WorkersLostError
+from tf_trpo.learning.learner import Learner
+from tf_trpo.learning.results import UpdateResult
+from tf_trpo.learning.vine import rollout_noise
 from tf_trpo.rollouts import Rollout, RolloutSource, Stream, numpy_generator
 from tf_trpo.rollouts.vine import Vine
 from tf_trpo.training.checkpoint import check_directory, restoring, whole_number, write_checkpoint
 from tf_trpo.training.collector import Collector, warn_of_new_episodes
 from tf_trpo.training.faults import FaultLog, TrainingFailedError, require_finite, save_on_failure, update_faults
 from tf_trpo.training.identity import check_identity
-from tf_trpo.training.learner import Learner
 from tf_trpo.training.metrics import Logs, Report, update_logs
-from tf_trpo.training.results import UpdateResult
-from tf_trpo.training.vine import rollout_noise
 
 _logger = logging.getLogger(__name__)
 

@@ -14,6 +14,9 @@ from tf_trpo.environments import ActionMasks, VectorBackend
 from tf_trpo.environments.costs import Cost, cost_labels
 from tf_trpo.environments.making import Wrapper
 from tf_trpo.environments.vector import Environment
+from tf_trpo.learning.devices import prepare_gpus
+from tf_trpo.learning.parted_learner import PartedLearner
+from tf_trpo.learning.vine import settled_vine
 from tf_trpo.models import MirrorSymmetry
 from tf_trpo.models.making import make_policy, make_value_functions, with_memory
 from tf_trpo.models.settings import MemoryKind, PolicySettings, ValueSettings
@@ -23,12 +26,9 @@ from tf_trpo.rollouts.vine import VineSettings
 from tf_trpo.training.callback_list import Callbacks, callback_list, list_of, released
 from tf_trpo.training.checks import check_keras, warn_of_raw_observations, warn_of_short_segments
 from tf_trpo.training.cloning import Imitator
-from tf_trpo.training.devices import prepare_gpus
 from tf_trpo.training.identity import check_compiled_as, check_unchanged, run_identity
 from tf_trpo.training.opening import known_mirror_of, opened_source, spaces_of
-from tf_trpo.training.parted_learner import PartedLearner
 from tf_trpo.training.trainer import Counters, Trainer
-from tf_trpo.training.vine import settled_vine
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")

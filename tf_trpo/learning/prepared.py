@@ -18,6 +18,9 @@ from tf_trpo.estimation import (
     weighted_moments,
     winsorize,
 )
+from tf_trpo.learning.segments import remembered_spec
+from tf_trpo.learning.settings import UpdateSettings
+from tf_trpo.learning.vine import branches_spec
 from tf_trpo.models import Policy, RunningReturnScale
 from tf_trpo.models.memory import States, chosen
 from tf_trpo.models.normalization import Statistics
@@ -25,9 +28,6 @@ from tf_trpo.numerics import merged
 from tf_trpo.rollouts import Rollout
 from tf_trpo.rollouts.vine import Vine
 from tf_trpo.spaces import map_parts
-from tf_trpo.training.segments import remembered_spec
-from tf_trpo.training.settings import UpdateSettings
-from tf_trpo.training.vine import branches_spec
 
 
 class Carry(NamedTuple):

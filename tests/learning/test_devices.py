@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 import tf_trpo
+from tf_trpo.learning.devices import prepare_gpus
 from tf_trpo.rollouts import ray_crew
-from tf_trpo.training.devices import prepare_gpus
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ import tensorflow as tf
 import tf_trpo
 from tf_trpo.callbacks import Checkpoint
 from tf_trpo.environments import make_vector_environment
+from tf_trpo.learning import UpdateSettings
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import ConstrainedTrustRegion, LagrangianTrustRegion, TrustRegion
 from tf_trpo.rollouts import LocalSource, Rollout, make_actor
-from tf_trpo.training import CheckpointError, UpdateSettings
+from tf_trpo.training import CheckpointError
 from tf_trpo.training.metrics import Report
 
 FIT = {"num_envs": 2, "num_steps": 32, "seed": 3, "verbose": 0}

@@ -9,14 +9,14 @@ import tensorflow as tf
 
 from tf_trpo.distributions import ActionDistribution, Categorical
 from tf_trpo.estimation import branch_advantages, branch_returns
+from tf_trpo.learning.critic import Critic
+from tf_trpo.learning.settings import UpdateSettings
 from tf_trpo.models import Policy
 from tf_trpo.numerics import map_over_chunks, merged
 from tf_trpo.rollouts import Rollout, Stream, numpy_generator, operation_seed
 from tf_trpo.rollouts.branches import Branches
 from tf_trpo.rollouts.vine import BranchNoise, Vine, VineSettings
 from tf_trpo.spaces import map_parts
-from tf_trpo.training.critic import Critic
-from tf_trpo.training.settings import UpdateSettings
 
 
 class BranchSamples(NamedTuple):

@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_trpo.learning.results import joined, separated
 from tf_trpo.models.structure import keep, pattern_of
-from tf_trpo.training.results import joined, separated
 
 _kept: dict[Any, Program] = {}
 """Programs to be shared with other agents."""

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import keras
 
 from tf_trpo.models import RunningReturnScale, ValueFunction
-
-if TYPE_CHECKING:
-    from tf_trpo.training.compiled_agent import CompiledAgent
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,13 +33,6 @@ def make_cost_optimizers(
     for each, value_function in zip(made, value_functions, strict=True):
         each.build(value_function.trainable_variables)
     return made
-
-
-def critics_of(agent: CompiledAgent, optimizers: Sequence[keras.optimizers.Optimizer]) -> list[Critic]:
-    """Return the agent's critics, of the rewards first and then of each cost, given an optimizer for each."""
-    value_functions = [agent.value_function, *agent.cost_value_functions]
-    scales = [agent.return_scale, *agent.cost_return_scales]
-    return [*map(Critic, value_functions, scales, optimizers)]
 
 
 def parts_of(critics: Sequence[Critic]) -> dict[str, list[keras.Variable]]:

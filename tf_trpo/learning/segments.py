@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_trpo.learning.settings import UpdateSettings
 from tf_trpo.models.memory import Memory, Segments, States
 from tf_trpo.numerics import compiled_at_once, merged
 from tf_trpo.rollouts import Rollout
 from tf_trpo.rollouts.stepping import Remembered
-from tf_trpo.training.settings import UpdateSettings
 
 
 def arrangement(memory: Memory | None, settings: UpdateSettings, num_steps: int, num_envs: int) -> Arrangement:

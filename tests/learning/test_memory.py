@@ -11,6 +11,11 @@ from gymnasium.vector import AutoresetMode
 
 import tf_trpo
 from tf_trpo.environments import make_vector_environment
+from tf_trpo.learning import UpdateSettings
+from tf_trpo.learning.critic import Critic
+from tf_trpo.learning.learner import Learner
+from tf_trpo.learning.prepared import finite_or_first
+from tf_trpo.learning.segments import Segmentation, arrangement
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import (
     ClippedSurrogate,
@@ -21,11 +26,6 @@ from tf_trpo.optimizers import (
     VanillaPolicyGradient,
 )
 from tf_trpo.rollouts import LocalSource, make_actor
-from tf_trpo.training import UpdateSettings
-from tf_trpo.training.critic import Critic
-from tf_trpo.training.learner import Learner
-from tf_trpo.training.prepared import finite_or_first
-from tf_trpo.training.segments import Segmentation, arrangement
 
 T, B, L = 24, 3, 8
 

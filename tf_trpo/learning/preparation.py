@@ -8,15 +8,9 @@ from typing import Any
 import tensorflow as tf
 
 from tf_trpo.estimation import Batch, Costs
-from tf_trpo.models import Policy, ValueFunction
-from tf_trpo.models.memory import Segments, States
-from tf_trpo.numerics import chunk_size_for, map_over_chunks, merged
-from tf_trpo.numerics.chunks import LARGEST_CHUNK
-from tf_trpo.rollouts import Rollout
-from tf_trpo.rollouts.branches import Branches
-from tf_trpo.training.critic import Critic
-from tf_trpo.training.numbers import Numbers
-from tf_trpo.training.prepared import (
+from tf_trpo.learning.critic import Critic
+from tf_trpo.learning.numbers import Numbers
+from tf_trpo.learning.prepared import (
     Carry,
     Prepared,
     ValueSamples,
@@ -28,9 +22,15 @@ from tf_trpo.training.prepared import (
     scaled_rewards,
     unit_of,
 )
-from tf_trpo.training.segments import Arrangement, Flat, arrangement, unrolled
-from tf_trpo.training.settings import UpdateSettings
-from tf_trpo.training.vine import branch_samples
+from tf_trpo.learning.segments import Arrangement, Flat, arrangement, unrolled
+from tf_trpo.learning.settings import UpdateSettings
+from tf_trpo.learning.vine import branch_samples
+from tf_trpo.models import Policy, ValueFunction
+from tf_trpo.models.memory import Segments, States
+from tf_trpo.numerics import chunk_size_for, map_over_chunks, merged
+from tf_trpo.numerics.chunks import LARGEST_CHUNK
+from tf_trpo.rollouts import Rollout
+from tf_trpo.rollouts.branches import Branches
 
 
 def check_memories(policy: Policy, critics: Sequence[Critic], settings: UpdateSettings) -> None:

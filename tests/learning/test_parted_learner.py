@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tf_trpo.demonstrations import record
+from tf_trpo.learning import parted_learner
 from tf_trpo.optimizers import (
     AdaptiveRadius,
     ClippedSurrogate,
@@ -21,7 +22,6 @@ from tf_trpo.optimizers import (
 from tf_trpo.rollouts import PartWorkers
 from tf_trpo.rollouts.crew import WorkerLostError
 from tf_trpo.rollouts.worker import ShardWorker
-from tf_trpo.training import parted_learner
 
 ENVS, STEPS = 4, 64
 

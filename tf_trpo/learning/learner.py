@@ -13,24 +13,24 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.estimation import Batch, as_rows, estimate_lower_bound, explained_variance, from_rows, weighted_mean
+from tf_trpo.learning.average import WeightAverage
+from tf_trpo.learning.compilation import with_way_out_of_xla, xla_is_fast
+from tf_trpo.learning.critic import Critic, parts_of
+from tf_trpo.learning.devices import prepare_gpus
+from tf_trpo.learning.numbers import Numbers
+from tf_trpo.learning.preparation import Preparation, check_memories
+from tf_trpo.learning.prepared import Carry, Prepared, ValueSamples, as_tensors, rollout_spec
+from tf_trpo.learning.programs import program
+from tf_trpo.learning.results import PolicyResult, UpdateResult, ValueResult, fetched
+from tf_trpo.learning.settings import JitCompile, UpdateSettings
+from tf_trpo.learning.states import check_values
+from tf_trpo.learning.value_optimizer import is_scheduled
+from tf_trpo.learning.value_regression import fit_value_function
 from tf_trpo.models import Policy
 from tf_trpo.numerics import map_over_chunks, random_orders
 from tf_trpo.optimizers import Outcome, PolicyOptimizer, Problem, Shown
 from tf_trpo.rollouts import Rollout
 from tf_trpo.rollouts.vine import Vine
-from tf_trpo.training.average import WeightAverage
-from tf_trpo.training.checkpoint import check_values
-from tf_trpo.training.compilation import with_way_out_of_xla, xla_is_fast
-from tf_trpo.training.critic import Critic, parts_of
-from tf_trpo.training.devices import prepare_gpus
-from tf_trpo.training.numbers import Numbers
-from tf_trpo.training.preparation import Preparation, check_memories
-from tf_trpo.training.prepared import Carry, Prepared, ValueSamples, as_tensors, rollout_spec
-from tf_trpo.training.programs import program
-from tf_trpo.training.results import PolicyResult, UpdateResult, ValueResult, fetched
-from tf_trpo.training.settings import JitCompile, UpdateSettings
-from tf_trpo.training.value_optimizer import is_scheduled
-from tf_trpo.training.value_regression import fit_value_function
 
 Update = Callable[..., tuple[UpdateResult, Carry]]
 

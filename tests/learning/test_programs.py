@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 import tf_trpo
+from tf_trpo.learning import programs
+from tf_trpo.learning.learner import Learner
 from tf_trpo.optimizers import Backtracking, NaturalDirection, TrustRegion, VanillaPolicyGradient
-from tf_trpo.training import programs
-from tf_trpo.training.learner import Learner
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import pytest
 import tensorflow as tf
 
 from tf_trpo.distributions import Categorical
+from tf_trpo.learning import UpdateSettings
+from tf_trpo.learning.critic import Critic
+from tf_trpo.learning.learner import Learner
 from tf_trpo.models import Encoder, Policy, RunningReturnScale, ValueFunction, mlp
 from tf_trpo.optimizers import Outcome, PolicyOptimizer
 from tf_trpo.rollouts import Rollout
-from tf_trpo.training import UpdateSettings
-from tf_trpo.training.critic import Critic
-from tf_trpo.training.learner import Learner
 from tf_trpo.training.metrics import update_logs
 
 T, B = 14, 3

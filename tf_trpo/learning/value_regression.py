@@ -8,8 +8,8 @@ import keras
 import tensorflow as tf
 
 from tf_trpo.estimation import as_rows
+from tf_trpo.learning.minibatches import fit_in_minibatches
 from tf_trpo.models import ValueFunction
-from tf_trpo.training.minibatches import fit_in_minibatches
 
 
 def fit_value_function(

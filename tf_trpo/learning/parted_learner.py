@@ -9,6 +9,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_trpo.learning.compilation import with_way_out_of_xla
+from tf_trpo.learning.learner import Learner
+from tf_trpo.learning.prepared import Carry, Prepared, as_tensors
+from tf_trpo.learning.results import PolicyResult, UpdateResult, ValueResult, fetched
+from tf_trpo.learning.settings import JitCompile
 from tf_trpo.optimizers.parted_objective import (
     CrewSums,
     Home,
@@ -20,11 +25,6 @@ from tf_trpo.optimizers.parted_objective import (
 from tf_trpo.optimizers.parts import saved_functions
 from tf_trpo.ranges import require
 from tf_trpo.rollouts import Rollout
-from tf_trpo.training.compilation import with_way_out_of_xla
-from tf_trpo.training.learner import Learner
-from tf_trpo.training.prepared import Carry, Prepared, as_tensors
-from tf_trpo.training.results import PolicyResult, UpdateResult, ValueResult, fetched
-from tf_trpo.training.settings import JitCompile
 
 _NONE = {"rounds": 0, "bytes_sent": 0, "bytes_received": 0}
 

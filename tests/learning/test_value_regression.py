@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_trpo.learning.value_regression import fit_value_function
 from tf_trpo.models import Encoder, ValueFunction, mlp
 from tf_trpo.numerics import random_orders
-from tf_trpo.training.value_regression import fit_value_function
 
 
 def linear_value_function(size):

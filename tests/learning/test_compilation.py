@@ -11,11 +11,11 @@ import tensorflow as tf
 
 import tf_trpo
 from tf_trpo.environments import make_vector_environment
+from tf_trpo.learning import UpdateSettings
+from tf_trpo.learning.compilation import with_way_out_of_xla, xla_is_fast
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import VanillaPolicyGradient
 from tf_trpo.rollouts import LocalSource, make_actor
-from tf_trpo.training import UpdateSettings
-from tf_trpo.training.compilation import with_way_out_of_xla, xla_is_fast
 
 layers = keras.layers
 
@@ -64,7 +64,7 @@ def test_what_xla_cannot_compile_is_compiled_without_it(caplog):
     agent = made("auto")
     history = agent.fit("CartPole-v1", 60, num_steps=32, verbose=0).history
     assert history["time/iterations"] == [1, 2]
-    [line] = [record.message for record in caplog.records if record.name == "tf_trpo.training.compilation"]
+    [line] = [record.message for record in caplog.records if record.name == "tf_trpo.learning.compilation"]
     assert line.startswith("the update is compiled without XLA, which cannot compile it: Detected unsupported ")
     assert "AsString" in line
     assert "\n" not in line

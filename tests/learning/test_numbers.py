@@ -5,6 +5,8 @@ import pytest
 import tensorflow as tf
 
 from tf_trpo.estimation import Batch
+from tf_trpo.learning import UpdateSettings
+from tf_trpo.learning.numbers import Numbers
 from tf_trpo.optimizers import (
     AdaptiveRadius,
     Backtracking,
@@ -16,8 +18,6 @@ from tf_trpo.optimizers import (
     NaturalPolicyGradient,
     TrustRegion,
 )
-from tf_trpo.training import UpdateSettings
-from tf_trpo.training.numbers import Numbers
 
 # It folds constants, and not numbers that are inputs.
 pytestmark = pytest.mark.grappler

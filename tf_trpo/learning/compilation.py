@@ -11,7 +11,7 @@ import tensorflow as tf
 from tf_trpo.models.structure import layers_of
 
 if TYPE_CHECKING:
-    from tf_trpo.training.learner import Learner, Update
+    from tf_trpo.learning.learner import Learner, Update
 
 _logger = logging.getLogger(__name__)
 _NOT_COMPILED = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, tf.errors.InternalError)

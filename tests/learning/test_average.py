@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 import tf_trpo
+from tf_trpo.learning.average import WeightAverage
 from tf_trpo.optimizers import VanillaPolicyGradient
-from tf_trpo.training.average import WeightAverage
 
 FIT = {"num_envs": 2, "num_steps": 16, "seed": 3, "verbose": 0}
 AVERAGED = {"ema_momentum": 0.7}

@@ -6,7 +6,7 @@ import dataclasses
 
 import keras
 
-from tf_trpo.training.settings import UpdateSettings
+from tf_trpo.learning.settings import UpdateSettings
 
 
 def choose_value_optimizer(
