@@ -14,9 +14,9 @@ from benchmarks.timing import Measurement, Row, Table, in_turns, seconds
 from benchmarks.workloads import Job, collect_rollout, make_agent
 from tf_trpo.learning.learner import Learner
 from tf_trpo.learning.parted_learner import PartedLearner
-from tf_trpo.rollouts import PartWorkers
-from tf_trpo.rollouts.ray_crew import RayCrew
-from tf_trpo.rollouts.worker import make_setup
+from tf_trpo.workers import PartWorkers
+from tf_trpo.workers.ray_crew import RayCrew
+from tf_trpo.workers.worker import make_setup
 
 _ENVS = 64
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tf_trpo import theory as theory
     from tf_trpo import training as training
     from tf_trpo import tuning as tuning
+    from tf_trpo import workers as workers
     from tf_trpo.experiment import Experiment as Experiment
     from tf_trpo.training import TRPO as TRPO
     from tf_trpo.training import load as load

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import tf_trpo
 from tf_trpo.learning.devices import prepare_gpus
-from tf_trpo.rollouts import ray_crew
+from tf_trpo.workers import ray_crew
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from tf_trpo.optimizers import (
     TrustRegion,
     VanillaPolicyGradient,
 )
-from tf_trpo.rollouts import PartWorkers
-from tf_trpo.rollouts.crew import WorkerLostError
-from tf_trpo.rollouts.worker import ShardWorker
+from tf_trpo.workers import PartWorkers
+from tf_trpo.workers.crew import WorkerLostError
+from tf_trpo.workers.worker import ShardWorker
 
 ENVS, STEPS = 4, 64
 

@@ -13,7 +13,7 @@ import pytest
 import tf_trpo
 from tf_trpo.models.settings import PolicySettings
 from tf_trpo.optimizers import EntropyBonus, TrustRegion
-from tf_trpo.rollouts import part_workers, ray_crew
+from tf_trpo.workers import part_workers, ray_crew
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow

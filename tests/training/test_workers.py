@@ -20,7 +20,7 @@ from gymnasium.vector import SyncVectorEnv
 import tf_trpo
 from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.models.settings import PolicySettings
-from tf_trpo.rollouts import ray_crew, scheduling
+from tf_trpo.workers import ray_crew, scheduling
 
 ray = pytest.importorskip("ray")
 ENVS, STEPS, ITERATIONS = 6, 16, 4

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from tf_trpo.rollouts.episodes import EpisodeTracker as EpisodeTracker
     from tf_trpo.rollouts.episodes import mean_costs as mean_costs
     from tf_trpo.rollouts.episodes import mean_infos as mean_infos
-    from tf_trpo.rollouts.part_workers import PartWorkers as PartWorkers
-    from tf_trpo.rollouts.ray_source import RaySource as RaySource
     from tf_trpo.rollouts.seeds import Stream as Stream
     from tf_trpo.rollouts.seeds import environment_seeds as environment_seeds
     from tf_trpo.rollouts.seeds import numpy_generator as numpy_generator

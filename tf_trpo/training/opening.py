@@ -18,13 +18,14 @@ from tf_trpo.environments.running_statistics import ADVICE, running_statistics
 from tf_trpo.environments.vector import Environment, refuse_making
 from tf_trpo.models import MirrorSymmetry, Policy
 from tf_trpo.models.making import check_fit
-from tf_trpo.rollouts import LocalSource, RaySource, RolloutSource, Spread, make_actor
+from tf_trpo.rollouts import LocalSource, RolloutSource, Spread, make_actor
 from tf_trpo.rollouts.actor import acts_on_device
 from tf_trpo.rollouts.branches import check_branching
-from tf_trpo.rollouts.ray_source import INEXACT
 from tf_trpo.rollouts.vine import Vine
-from tf_trpo.rollouts.worker import make_setup
 from tf_trpo.spaces import observation_spec
+from tf_trpo.workers import RaySource
+from tf_trpo.workers.ray_source import INEXACT
+from tf_trpo.workers.worker import make_setup
 
 _logger = logging.getLogger(__name__)
 _FITS = "a fit of this agent has not ended: a callback that fits needs another agent"
@@ -166,7 +167,7 @@ def _opened_workers(
         )
     if opening["backend"] != "sync":
         raise ValueError(f"each worker steps its environments by the backend sync, not {opening['backend']}")
-    from tf_trpo.rollouts.ray_crew import RayCrew, import_ray
+    from tf_trpo.workers.ray_crew import RayCrew, import_ray
 
     import_ray()
     num_envs = opening["num_envs"]

@@ -21,7 +21,7 @@ from tf_trpo.models import MirrorSymmetry
 from tf_trpo.models.making import make_policy, make_value_functions, with_memory
 from tf_trpo.models.settings import MemoryKind, PolicySettings, ValueSettings
 from tf_trpo.ranges import check_types, check_whole_numbers
-from tf_trpo.rollouts import PartWorkers, RaySource, RolloutSource, Spread
+from tf_trpo.rollouts import RolloutSource, Spread
 from tf_trpo.rollouts.vine import VineSettings
 from tf_trpo.training.callback_list import Callbacks, callback_list, list_of, released
 from tf_trpo.training.checks import check_keras, warn_of_raw_observations, warn_of_short_segments
@@ -29,6 +29,7 @@ from tf_trpo.training.cloning import Imitator
 from tf_trpo.training.identity import check_compiled_as, check_unchanged, run_identity
 from tf_trpo.training.opening import known_mirror_of, opened_source, spaces_of
 from tf_trpo.training.trainer import Counters, Trainer
+from tf_trpo.workers import PartWorkers, RaySource
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")

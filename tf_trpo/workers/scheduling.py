@@ -12,10 +12,10 @@ from typing import Any
 
 from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.environments.failures import WorkersLostError
-from tf_trpo.rollouts.crew import POLL, SLOW, SLOW_SECONDS, Crew, WorkerLostError
-from tf_trpo.rollouts.homes import Homes
-from tf_trpo.rollouts.rounds import Patience, Round
-from tf_trpo.rollouts.worker import Answer, Call
+from tf_trpo.workers.crew import POLL, SLOW, SLOW_SECONDS, Crew, WorkerLostError
+from tf_trpo.workers.homes import Homes
+from tf_trpo.workers.rounds import Patience, Round
+from tf_trpo.workers.worker import Answer, Call
 
 _logger = logging.getLogger(__name__)
 _MOST_DEATHS = 5

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tf_trpo.optimizers.parts import Given, Request
-from tf_trpo.rollouts import part_workers
-from tf_trpo.rollouts.crew import WorkerLostError
-from tf_trpo.rollouts.part_workers import PartWorkers
+from tf_trpo.workers import part_workers
+from tf_trpo.workers.crew import WorkerLostError
+from tf_trpo.workers.part_workers import PartWorkers
 
 HOME = "home"
 

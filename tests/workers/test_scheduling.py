@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tf_trpo.environments import EnvironmentFailedError
-from tf_trpo.rollouts.crew import WorkerLostError
-from tf_trpo.rollouts.rounds import Round
-from tf_trpo.rollouts.scheduling import Scheduler
-from tf_trpo.rollouts.worker import Answer, Call
+from tf_trpo.workers.crew import WorkerLostError
+from tf_trpo.workers.rounds import Round
+from tf_trpo.workers.scheduling import Scheduler
+from tf_trpo.workers.worker import Answer, Call
 
 ALIKE = {"python": "3"}
 

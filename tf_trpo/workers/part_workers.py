@@ -15,7 +15,7 @@ from tf_trpo.environments.failures import WorkersLostError
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.optimizers.parted_objective import Home
 from tf_trpo.optimizers.parts import GRADIENT, PRODUCT, Given, Request
-from tf_trpo.rollouts.crew import POLL, SLOW, SLOW_SECONDS, Crew, WorkerLostError
+from tf_trpo.workers.crew import POLL, SLOW, SLOW_SECONDS, Crew, WorkerLostError
 
 _logger = logging.getLogger(__name__)
 _PATIENCE = 60.0

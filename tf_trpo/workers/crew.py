@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from tf_trpo.optimizers.parts import Request
-    from tf_trpo.rollouts.worker import Call
+    from tf_trpo.workers.worker import Call
 
 SLOW = 3.0
 """Multiple of the usual duration after which work is also given to somebody else."""

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tf_trpo.environments.failures import WorkersLostError
-from tf_trpo.rollouts.homes import Homes
-from tf_trpo.rollouts.worker import Answer, Call
+from tf_trpo.workers.homes import Homes
+from tf_trpo.workers.worker import Answer, Call
 
 _logger = logging.getLogger(__name__)
 _SILENCE = 20.0

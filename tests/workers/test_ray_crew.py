@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from tf_trpo.environments.failures import WorkersLostError
-from tf_trpo.rollouts.ray_crew import RayCrew
+from tf_trpo.workers.ray_crew import RayCrew
 
 
 @pytest.mark.parametrize(

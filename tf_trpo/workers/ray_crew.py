@@ -16,8 +16,8 @@ from tf_trpo.environments.failures import WorkersLostError
 from tf_trpo.extras import not_installed
 from tf_trpo.optimizers.parts import Request
 from tf_trpo.quiet import errors_only
-from tf_trpo.rollouts.crew import WorkerLostError
-from tf_trpo.rollouts.worker import Call, Setup, ShardWorker
+from tf_trpo.workers.crew import WorkerLostError
+from tf_trpo.workers.worker import Call, Setup, ShardWorker
 
 _OBJECT_STORE = 256 * 2**20
 """Bytes of shared memory for rollouts in transit; Ray spills the rest to disk."""

@@ -9,13 +9,13 @@ from typing import Any, Literal
 import numpy as np
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
-from tf_trpo.rollouts.crew import Crew
-from tf_trpo.rollouts.scheduling import Scheduler
 from tf_trpo.rollouts.shards import shard_rows
 from tf_trpo.rollouts.stepping import Rollout
 from tf_trpo.rollouts.unfinished import UnfinishedEpisodes, beginning
-from tf_trpo.rollouts.worker import Answer, Call, Setup
 from tf_trpo.spaces import Spec, flatten_to, nest_of
+from tf_trpo.workers.crew import Crew
+from tf_trpo.workers.scheduling import Scheduler
+from tf_trpo.workers.worker import Answer, Call, Setup
 
 _logger = logging.getLogger(__name__)
 INEXACT = "and the results agree with those of one process in distribution only"

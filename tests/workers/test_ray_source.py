@@ -18,10 +18,11 @@ from tf_trpo.environments import (
     open_vector_environment,
 )
 from tf_trpo.models.settings import PolicySettings
-from tf_trpo.rollouts import LocalSource, RaySource, make_actor, unfinished
-from tf_trpo.rollouts.crew import WorkerLostError
-from tf_trpo.rollouts.worker import ShardWorker, make_setup
+from tf_trpo.rollouts import LocalSource, make_actor, unfinished
 from tf_trpo.spaces import observation_spec
+from tf_trpo.workers import RaySource
+from tf_trpo.workers.crew import WorkerLostError
+from tf_trpo.workers.worker import ShardWorker, make_setup
 
 SHARDS, SIZE = 3, 2
 B = SHARDS * SIZE
