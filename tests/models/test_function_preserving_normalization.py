@@ -1,5 +1,6 @@
 """New statistics do not change the policy: its first layer absorbs them."""
 
+import gymnasium as gym
 import keras
 import numpy as np
 import pytest
@@ -10,7 +11,12 @@ from hypothesis import strategies as st
 from tf_trpo.distributions import Categorical
 from tf_trpo.estimation import Moments
 from tf_trpo.models import Encoder, Policy, RunningNormalization, mlp
+from tf_trpo.models.absorbing import AffineRows, affine_rows
 from tf_trpo.models.cells import make_cell
+from tf_trpo.models.networks import default_network
+from tf_trpo.spaces import as_spec, observation_spec
+
+layers = keras.layers
 
 
 def moments(samples):
@@ -120,18 +126,65 @@ def test_moments_that_are_not_finite_change_no_bit_of_any_weight():
             take_in(policy, moments(samples_of(rng, 50, 3)))
 
 
-def test_weights_of_a_feature_that_stops_being_constant_do_not_explode():
+def test_weights_of_a_feature_that_hardly_varied_before_do_not_explode():
     policy = policy_of(mlp((3,), (8,), seed=0))
     samples = samples_of(np.random.default_rng(0), 50, 3)
-    samples[:, 1] *= 1000.0
     still = samples.copy()
-    still[:, 1] = 7.0
+    still[:, 1] *= 1e-3
     take_in(policy, moments(still))
     kernel = policy.encoder.network.layers[0].kernel.numpy()
     take_in(policy, moments(samples))
     grown = policy.encoder.network.layers[0].kernel.numpy() / kernel
     np.testing.assert_allclose(grown[1], policy.encoder.normalization[0].clip, rtol=1e-5)
     assert np.all(np.abs(grown[[0, 2]] - 1) < 0.5)
+
+
+@pytest.mark.parametrize("sizes", [(8,), ()], ids=str)
+@pytest.mark.parametrize("jump", [False, True])
+def test_a_feature_that_begins_to_vary_does_not_change_the_function_in_any_unit(jump, sizes):
+    """It varies by noise, or jumps to another constant; its weights are those of a feature that is new."""
+    rng, kernels = np.random.default_rng(0), []
+    first, later, watched = samples_of(rng, 50, 3), samples_of(rng, 40, 3), samples_of(rng, 30, 3)
+    first[:, 1] = 7.0
+    if jump:
+        later[:, 1] = watched[:, 1] = 9.0
+    for unit in 2.0 ** np.array([0, 20, -20]):
+        policy = policy_of(mlp((3,), sizes, seed=0), output_gain=0.0)
+        take_in(policy, moments(first * [1.0, unit, 1.0]))
+        policy.encoder.output_layer.kernel.assign(np.random.default_rng(1).normal(size=(sizes or (3,)) + (4,)))
+        average = policy.flat_weights
+        before = outputs(policy, watched * [1.0, unit, 1.0])
+        np.testing.assert_array_equal(before, outputs(policy, (watched + np.array([0.0, 5.0, 0.0])) * [1.0, unit, 1.0]))
+        statistics = policy.encoder.begin_normalization([moments(later * [1.0, unit, 1.0])])
+        average = policy.absorbed_at(average, statistics)
+        policy.encoder.update_normalization(statistics)
+        np.testing.assert_allclose(outputs(policy, watched * [1.0, unit, 1.0]), before, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(average, policy.flat_weights)
+        [rows] = policy.encoder.absorbing_rows()
+        kernels.append(rows.layer.kernel.numpy())
+        np.testing.assert_array_equal(kernels[-1][1], 0.0)
+        normalized = policy.encoder.normalization[0](tf.constant(watched * [1.0, unit, 1.0]))
+        assert 0.1 < np.abs(normalized[:, 1]).max() < 10
+    assert_same(kernels, kernels[:1] * 3)
+
+
+def test_a_first_rollout_of_one_row_does_not_set_all_weights_to_0():
+    """Otherwise the first and the last layer would be 0, and with them all gradients."""
+    rng, policy = np.random.default_rng(0), policy_of(mlp((3,), (8,), seed=0), output_gain=0.0)
+    weights = policy.flat_weights.numpy()
+    take_in(policy, moments(samples_of(rng, 1, 3)))
+    take_in(policy, moments(samples_of(rng, 50, 3)))
+    np.testing.assert_array_equal(policy.flat_weights, weights)
+
+
+def test_trained_weights_keep_reading_a_feature_that_is_constant_at_first():
+    """They were trained without statistics, in the feature's own unit."""
+    rng, policy = np.random.default_rng(0), policy_of(mlp((3,), (8,), seed=0))
+    first, watched = samples_of(rng, 50, 3), samples_of(rng, 30, 3)
+    before, first[:, 1] = outputs(policy, watched), 0.5
+    for samples in (first, samples_of(rng, 50, 3)):
+        take_in(policy, moments(samples))
+        np.testing.assert_allclose(outputs(policy, watched), before, rtol=1e-4, atol=1e-4)
 
 
 def test_without_function_preserving_statistics_change_the_policy_and_not_the_weights():
@@ -144,16 +197,42 @@ def test_without_function_preserving_statistics_change_the_policy_and_not_the_we
     assert np.abs(outputs(policy, watched) - before).max() > 0.01
 
 
-def functional():
+def functional(function):
     inputs = keras.Input((3,))
-    return keras.Model(inputs, keras.layers.Concatenate()([inputs, keras.layers.Dense(4)(inputs)]))
+    return keras.Model(inputs, function(inputs))
 
 
-@pytest.mark.parametrize(
-    "make",
-    [functional, lambda: keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, use_bias=False)])],
-    ids=["not sequential", "no bias"],
-)
+def stack(*made, shape=(3,)):
+    return keras.Sequential([keras.Input(shape), *made])
+
+
+class Doubled(keras.Sequential):
+    def call(self, inputs, training=None, mask=None):
+        return super().call(2.0 * inputs)
+
+
+def called_twice():
+    layer = layers.Dense(3)
+    return functional(lambda inputs: layer(layer(inputs)))
+
+
+def frozen():
+    network = mlp((3,), (8,))
+    network.trainable = False
+    return network
+
+
+UNABSORBED = {
+    "read twice": lambda: functional(lambda x: layers.Concatenate()([x, layers.Dense(4)(x)])),
+    "called twice": called_twice,
+    "no bias": lambda: stack(layers.Dense(4, use_bias=False)),
+    "subclass": lambda: Doubled([keras.Input((3,)), layers.Dense(4)]),
+    "frozen": frozen,
+    "another layer": lambda: stack(layers.LayerNormalization(), layers.Dense(8)),
+}
+
+
+@pytest.mark.parametrize("make", UNABSORBED.values(), ids=UNABSORBED)
 def test_without_an_absorbing_layer_the_weights_are_not_changed(make):
     rng, policy = np.random.default_rng(0), policy_of(make(), output_gain=0.0)
     weights = policy.flat_weights.numpy()
@@ -191,7 +270,8 @@ def test_without_hidden_layers_the_cell_of_a_memory_absorbs_the_change(cell, abs
     before = policy.step(watched, states)
     take_in(policy, moments(samples + rng.normal(size=3)))
     # Without an absorbing layer, trained weights never get statistics.
-    assert (policy.encoder.absorbing_layer() is cell) == absorbs
+    [rows] = policy.encoder.absorbing_rows()
+    assert rows == (AffineRows(cell, 0, 3) if absorbs else None)
     assert policy.encoder.normalization[0].count.numpy() == 100 * absorbs
     for now, then in zip(tf.nest.flatten(policy.step(watched, states)), tf.nest.flatten(before), strict=True):
         np.testing.assert_allclose(now, then, rtol=1e-3, atol=1e-4)
@@ -207,12 +287,13 @@ def test_a_policy_without_normalisation_has_no_statistics():
 def test_a_dense_layer_absorbs_the_change_by_the_documented_formula():
     layer, normalization = keras.layers.Dense(2), RunningNormalization((3,))
     layer.build((None, 3))
+    rows = AffineRows(layer, 0, 3)
     rng = np.random.default_rng(1)
     first, second = samples_of(rng, 10, 3), samples_of(rng, 30, 3)
-    normalization.begin(moments(first), tf.constant(True), absorbed_by=layer)
+    normalization.begin(moments(first), tf.constant(True), absorbed_by=rows)
     kernel, bias = layer.kernel.numpy().astype(np.float64), layer.bias.numpy().astype(np.float64)
-    statistics = normalization.begin(moments(second), tf.constant(False), absorbed_by=layer)
-    normalization.update(statistics, absorbed_by=layer)
+    statistics = normalization.begin(moments(second), tf.constant(False), absorbed_by=rows)
+    normalization.update(statistics, absorbed_by=rows)
     both = np.concatenate([first, second])
     mean, std, new_mean, new_std = first.mean(axis=0), first.std(axis=0), both.mean(axis=0), both.std(axis=0)
     expected = kernel * (new_std / std)[:, None]
@@ -227,7 +308,7 @@ def test_absorbed_at_gives_the_weights_that_a_second_policy_would_get(sizes, kin
     rng, network = np.random.default_rng(0), mlp((3,), sizes, seed=0)
     cell = None if kind is None else make_cell(kind, 4, 0)
     policy = policy_of(network, cell=cell, function_preserving=function_preserving)
-    assert (policy.encoder.absorbing_layer() is cell) == (sizes == ())
+    assert (policy.encoder.absorbing_rows()[0].layer is cell) == (sizes == ())
     take_in(policy, moments(samples_of(rng, 50, 3)))
     second = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(policy))
     assert second.encoder.function_preserving is function_preserving
@@ -241,3 +322,64 @@ def test_absorbed_at_gives_the_weights_that_a_second_policy_would_get(sizes, kin
     take_in(second, new)
     np.testing.assert_allclose(absorbed, second.flat_weights, rtol=1e-5, atol=1e-6)
     assert (np.abs(absorbed - theta).max() > 0.1) == function_preserving
+
+
+@pytest.mark.parametrize(
+    ("shape", "made", "found"),
+    [
+        ((8, 4), [layers.Dense(8), layers.Flatten()], False),
+        ((8, 4), [layers.Flatten(), layers.Dense(8)], True),
+        ((8, 4), [layers.Flatten("channels_first"), layers.Dense(8)], False),
+        ((1, 4), [layers.Dense(8), layers.Flatten()], True),
+        ((4,), [layers.Identity(), layers.Dense(8)], True),
+    ],
+)
+def test_a_dense_layer_absorbs_only_if_it_reads_all_numbers_in_their_order(shape, made, found):
+    network = stack(*made, shape=shape)
+    [rows] = affine_rows(network, layers.Dense(2), as_spec(shape))
+    [dense] = [layer for layer in made if isinstance(layer, layers.Dense)]
+    assert rows == (AffineRows(dense, 0, int(np.prod(shape))) if found else None)
+
+
+PARTS = gym.spaces.Dict(
+    image=gym.spaces.Box(0, 255, (5, 6, 3), np.uint8),
+    kind=gym.spaces.Discrete(4),
+    place=gym.spaces.Box(-np.inf, np.inf, (2,), np.float64),
+    speed=gym.spaces.Box(-np.inf, np.inf, (2, 3), np.float32),
+    inner=gym.spaces.Tuple([gym.spaces.Box(-np.inf, np.inf, (), np.float32), gym.spaces.MultiBinary(2)]),
+    action_mask=gym.spaces.MultiBinary(4),
+)
+
+
+@pytest.mark.parametrize("sizes", [(8, 8), ()], ids=str)
+@pytest.mark.parametrize("trained", [False, True])
+def test_the_default_network_absorbs_the_statistics_of_every_vector(trained, sizes):
+    """Also after a round trip through its config, and also the first statistics of trained weights."""
+    spec, rng = observation_spec(PARTS), np.random.default_rng(1)
+    made = Encoder(spec, 4, network=default_network(spec, sizes, seed=0), output_gain=float(trained), seed=0)
+    encoder = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(made))
+    encoder.set_weights(made.get_weights())
+
+    def observations(rows):
+        nest = tf.nest.map_structure(lambda *parts: np.stack(parts), *[PARTS.sample() for _ in range(rows)])
+        affine = rng.uniform(0.7, 1.4), rng.uniform(-0.5, 0.5)
+        return tf.nest.map_structure(
+            lambda part: tf.constant(affine[0] * part + affine[1], part.dtype) if part.dtype.kind == "f" else part, nest
+        )
+
+    def take_in(samples):
+        moments = encoder.moments(samples, tf.fill([60], 1 / 60), tf.constant(60.0))
+        assert encoder.update_normalization(encoder.begin_normalization(moments))
+
+    PARTS.seed(0)
+    watched = observations(20)
+    if not trained:
+        take_in(observations(60))
+        encoder.output_layer.kernel.assign(np.random.default_rng(2).normal(size=encoder.output_layer.kernel.shape))
+    before = encoder(watched).numpy()
+    weights = encoder.get_weights()
+    for _ in range(3):
+        take_in(observations(60))
+    np.testing.assert_allclose(encoder(watched), before, rtol=1e-3, atol=1e-4)
+    assert [float(layer.count) for layer in encoder.normalization] == [180.0 + 60.0 * (not trained)] * 3
+    assert any(np.abs(old - new).max() > 0.01 for old, new in zip(weights, encoder.get_weights(), strict=True))

@@ -13,7 +13,6 @@ from tf_trpo.models.networks import (
     SMALL,
     convolutions_for,
     default_network,
-    first_affine_layer,
 )
 from tf_trpo.spaces import flatten_to, observation_spec, parts, without_masks
 from tf_trpo.spaces.specs import channels_first
@@ -157,20 +156,18 @@ def test_config_and_seed_determine_a_network():
     np.testing.assert_array_equal(made(inputs), one(inputs))
 
 
-@pytest.mark.parametrize(
-    ("shape", "layers", "found"),
-    [
-        ((8, 4), [keras.layers.Dense(8), keras.layers.Flatten()], False),
-        ((8, 4), [keras.layers.Flatten(), keras.layers.Dense(8)], True),
-        ((1, 4), [keras.layers.Dense(8), keras.layers.Flatten()], True),
-        ((4,), [keras.layers.Identity(), keras.layers.Dense(8)], True),
-        ((4,), [keras.layers.Dense(8, use_bias=False)], False),
-        ((4,), [keras.layers.LayerNormalization(), keras.layers.Dense(8)], False),
-    ],
-)
-def test_only_a_dense_layer_on_the_whole_observation_absorbs_statistics(shape, layers, found):
-    network = keras.Sequential([keras.Input(shape), *layers])
-    assert (first_affine_layer(network, keras.layers.Dense(2)) is not None) == found
+@pytest.fixture
+def keras_with_channels_first():
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    yield
+    keras.config.set_image_data_format(before)
+
+
+@pytest.mark.parametrize("name", ["small image", "nest"])
+def test_the_order_of_axes_in_keras_own_configuration_has_no_influence(name, keras_with_channels_first):
+    test_images_go_through_convolutions_and_all_parts_through_one_mlp(name)
+    test_layers_are_dense_with_the_activation_on_observations_of_any_rank((6, 6, 2), "tanh", np.tanh)
 
 
 def test_no_hidden_layer_is_the_identity():

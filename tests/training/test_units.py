@@ -11,6 +11,8 @@ from tf_trpo.models.settings import PolicySettings
 class Reach(gym.Env):
     """A point that is pushed to the origin; the same task in any units.
 
+    The third observation is a switch, which is constant at first.
+
     Args:
       observed: (factor, offset) of the observations.
       low, high: bounds of the actions.
@@ -19,7 +21,8 @@ class Reach(gym.Env):
 
     def __init__(self, observed=(1.0, 0.0), low=-1.0, high=1.0, worth=1.0, dtype=np.float64):
         self._observed, self._worth = observed, worth
-        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (3,), np.float64)
+        self._episodes = 0
         self.action_space = gym.spaces.Box(low, high, (2,), dtype)
         low, high = self.action_space.low.astype(float), self.action_space.high.astype(float)
         self._centre, self._half = low / 2 + high / 2, high / 2 - low / 2
@@ -27,6 +30,7 @@ class Reach(gym.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self._position, self._steps = self.np_random.uniform(-1, 1, 2), 0
+        self._episodes += 1
         return self._seen(), {}
 
     def step(self, action):
@@ -36,7 +40,8 @@ class Reach(gym.Env):
         return self._seen(), -self._worth * float(np.abs(self._position).sum()), False, self._steps == 10, {}
 
     def _seen(self):
-        return self._observed[0] * self._position + self._observed[1]
+        is_on = self._episodes > 9 and self._position[0] > 0
+        return self._observed[0] * np.append(self._position, is_on) + self._observed[1]
 
 
 def _fit(iterations=3, num_steps=64, update=None, **units):

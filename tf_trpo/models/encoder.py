@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.estimation import Moments, weighted_moments
+from tf_trpo.models.absorbing import AffineRows, affine_rows
 from tf_trpo.models.memory import Memory, Segments, States
-from tf_trpo.models.networks import default_network, feature_shape, first_affine_layer, layer_seeds
+from tf_trpo.models.networks import default_network, feature_shape, layer_seeds
 from tf_trpo.models.normalization import RunningNormalization, Statistics
 from tf_trpo.spaces import PartSpec, Spec, as_spec, flatten_to, from_json, map_parts, parts, to_json, without_masks
 
@@ -37,7 +38,7 @@ class Encoder(keras.layers.Layer):
         with the given names (see `parts`).
       observation_min_std: `min_std` of the normalisation.
       function_preserving: adjust the first layer when statistics change, so that the outputs stay the same. This has an
-        effect only if the observation is one vector and `first_affine_layer` finds a layer.
+        effect for the vectors whose weights `affine_rows` finds, as in the default network.
       output_gain: gain of the output layer's orthogonal initialiser, >= 0. With 0 all initial outputs are 0, so that
         the first statistics do not change them.
       cell: a Keras cell; if given, the encoder has a `Memory` between the network and the output layer.
@@ -161,7 +162,7 @@ class Encoder(keras.layers.Layer):
     def begin_normalization(self, moments: list[Moments]) -> list[Statistics]:
         """Compute the statistics with new observations; apply the first ones at once if the outputs do not change.
 
-        The outputs do not change if the output layer is 0, as before any training, or if a layer absorbs the change.
+        The outputs do not change if the output layer is 0, as before any training, or if weights absorb the change.
         Otherwise first statistics are left out, so that observations are never normalised under weights that were
         trained without statistics. The states of a memory are not computed again with the first statistics.
 
@@ -171,11 +172,10 @@ class Encoder(keras.layers.Layer):
         Returns:
           The statistics for `update_normalization`.
         """
-        free = tf.reduce_all(tf.equal(self.output_layer.kernel.value, 0.0))
-        layer = self.absorbing_layer()
+        free = self._is_free()
         return [
-            normalization.begin(part, free, absorbed_by=layer)
-            for normalization, part in zip(self.normalization, moments, strict=True)
+            normalization.begin(part, free, absorbed_by=rows)
+            for normalization, part, rows in zip(self.normalization, moments, self.absorbing_rows(), strict=True)
         ]
 
     def update_normalization(self, statistics: list[Statistics]) -> tf.Tensor:
@@ -184,16 +184,27 @@ class Encoder(keras.layers.Layer):
         Returns:
           Bool scalar: whether all moments were finite, or were not needed.
         """
-        layer = self.absorbing_layer() if self.function_preserving else None
-        pairs = zip(self.normalization, statistics, strict=True)
-        sound = [normalization.update(part, absorbed_by=layer) for normalization, part in pairs]
+        free = self._is_free()
+        absorbing = self.absorbing_rows() if self.function_preserving else [None] * len(self.normalization)
+        sound = [
+            normalization.update(part, absorbed_by=rows, free=free)
+            for normalization, part, rows in zip(self.normalization, statistics, absorbing, strict=True)
+        ]
         return functools.reduce(tf.logical_and, sound) if sound else tf.constant(True)
 
-    def absorbing_layer(self) -> keras.layers.Layer | None:
-        """Return the layer that can absorb a change of statistics, or None."""
-        lone = len(self.normalization) == 1 and isinstance(without_masks(self.spec, self.spec), PartSpec)
+    def _is_free(self) -> tf.Tensor:
+        """Return whether the outputs do not depend on the observations, since the output layer is 0."""
+        return tf.reduce_all(tf.equal(self.output_layer.kernel.value, 0.0))
+
+    def absorbing_rows(self) -> list[AffineRows | None]:
+        """Find the weights that can absorb a change of statistics, for each normalised vector; None if there are none.
+
+        See `affine_rows`.
+        """
         after = self.output_layer if self.memory is None else self.memory.cell
-        return first_affine_layer(self.network, after) if lone else None
+        rows = iter(affine_rows(self.network, after, self.spec))
+        of_parts = [None if part.kind == "mask" else next(rows) for _, part in parts(self.spec)]
+        return [own for own, is_normalized in zip(of_parts, self._is_normalized, strict=True) if is_normalized]
 
     @property
     def normalization_by_part(self) -> list[RunningNormalization | None]:

@@ -37,10 +37,6 @@ Source:
 """
 
 
-_AFFINE = (keras.layers.Dense, keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell)
-"""Layers that begin with W x + b: `kernel` is W, and `bias` is b or has b as its first row."""
-
-
 def convolutions_for(height: int, width: int) -> tuple[Convolution, ...]:
     """Choose the convolutions for an image by its shorter side, in pixels."""
     shorter = min(height, width)
@@ -68,11 +64,12 @@ def convolved(image: keras.KerasTensor, name: str, seed: int | None) -> keras.Ke
             convolution.filters,
             convolution.size,
             convolution.stride,
+            data_format="channels_last",
             activation="relu",
             kernel_initializer=keras.initializers.Orthogonal(math.sqrt(2), own),
             name=f"{name}.convolution.{position}",
         )(image)
-    return keras.layers.Flatten(name=f"{name}.flat")(image)
+    return _flatten(f"{name}.flat")(image)
 
 
 def default_network(
@@ -104,9 +101,7 @@ def default_network(
     inputs = map_parts(lambda part: keras.Input(part.input_shape, name=next(names)), spec)
     seeds = layer_seeds(seed, 1 + len(found))
     features = [
-        convolved(values, f"part.{i}", seeds[i])
-        if part.kind == "image"
-        else keras.layers.Flatten(name=f"part.{i}.flat")(values)
+        convolved(values, f"part.{i}", seeds[i]) if part.kind == "image" else _flatten(f"part.{i}.flat")(values)
         for i, ((_, part), values) in enumerate(zip(found, flatten_to(spec, inputs), strict=True))
     ]
     joined = keras.layers.Concatenate(name="part.all")(features) if len(features) > 1 else features[0]
@@ -136,11 +131,16 @@ def mlp(
     """
     layers: list[keras.layers.Layer] = [keras.Input(tuple(observation_shape))]
     if len(observation_shape) != 1:
-        layers.append(keras.layers.Flatten())
+        layers.append(_flatten())
     layers += _dense_layers(hidden_sizes, activation, seed)
     if len(layers) == 1:
         layers.append(keras.layers.Identity())
     return keras.Sequential(layers)
+
+
+def _flatten(name: str | None = None) -> keras.layers.Layer:
+    # The images of this package have their channels last, whatever Keras' configuration file says.
+    return keras.layers.Flatten("channels_last", name=name)
 
 
 def _dense_layers(hidden_sizes: Sequence[int], activation: str, seed: int | None) -> list[keras.layers.Layer]:
@@ -170,23 +170,3 @@ def layer_seeds(seed: int | None, count: int) -> list[int | None]:
     if seed is None:
         return [None] * count
     return [int(word) for word in np.random.SeedSequence(seed).generate_state(count) >> 1]
-
-
-def first_affine_layer(network: keras.Model, after: keras.layers.Layer) -> keras.layers.Layer | None:
-    """Return the first layer that changes the inputs, if it begins with W x + b for one flat vector x, else None.
-
-    Such a layer is a Dense layer or one of Keras' recurrent cells, with a bias.
-
-    Args:
-      network: a built model. Only a keras.Sequential is searched; Identity and Flatten layers are skipped.
-      after: the layer after the network: a memory's cell, or the output layer.
-    """
-    if not isinstance(network, keras.Sequential):
-        return None
-    passing = (keras.layers.Identity, keras.layers.Flatten)
-    first = next(layer for layer in [*network.layers, after] if not isinstance(layer, passing))
-    if type(first) not in _AFFINE or not first.use_bias:
-        return None
-    # On inputs of a higher rank, a Dense layer uses the same weights for all rows of an observation.
-    features = math.prod(size or 0 for size in network.input_shape[1:])
-    return first if first.kernel.shape[0] == features else None

@@ -11,9 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.estimation import Moments, combined_moments
+from tf_trpo.models.absorbing import AffineRows
 
 _TINY = float(np.finfo(np.float32).tiny)
 _HUGE = float(np.finfo(np.float32).max)
+"""Also the divisor of a feature that was constant so far: every change of the feature becomes 0, in any unit."""
 
 
 class _RunningMoments(keras.layers.Layer):
@@ -55,14 +57,15 @@ class RunningNormalization(_RunningMoments):
     """Computes (x - mean) / std, clipped; x itself before the first samples.
 
     The statistics are float64, and the mean is subtracted before the cast to float32, so that observations of 1e9 + 1
-    and 1e9 + 2 differ. So neither the units nor the origin of a feature change the result. A constant feature is
-    divided by 1, or by min_std if that is given; if its rounding error is larger, by that.
+    and 1e9 + 2 differ. The result is 0 for a feature that was constant in all samples so far, since nothing is known
+    about its unit. So neither the units nor the origin of a feature change the result.
 
     Args:
       shape: shape of one sample.
       clip: largest absolute value of the result, > 0.
-      min_std: divisor of features whose standard deviation is smaller, >= 0, in the feature's own units. Otherwise a
-        feature that is nearly always 0, such as a contact force, would become as large as `clip` when it is not 0.
+      min_std: divisor of features whose standard deviation is smaller, >= 0, in the feature's own units; constant
+        features, too, are divided by it. Otherwise a feature that is nearly always 0, such as a contact force, would
+        become as large as `clip` when it is not 0.
       resolution: relative rounding error of the samples, >= 0. A feature whose standard deviation is at most the
         rounding error resolution * |mean| counts as constant.
 
@@ -103,7 +106,7 @@ class RunningNormalization(_RunningMoments):
         limit = tf.convert_to_tensor(self.limit.value)
         return tf.minimum(tf.maximum(centred / self.scale.value, -limit), limit)
 
-    def begin(self, moments: Moments, free: tf.Tensor, *, absorbed_by: keras.layers.Layer | None) -> Statistics:
+    def begin(self, moments: Moments, free: tf.Tensor, *, absorbed_by: AffineRows | None) -> Statistics:
         """Compute the statistics including a new batch of samples; if it is the first batch, also apply them at once.
 
         The first samples are left out if applying them would change the model's outputs.
@@ -111,7 +114,7 @@ class RunningNormalization(_RunningMoments):
         Args:
           moments: moments of the batch: mean and variance [*shape], scalar count.
           free: bool scalar, whether the model's outputs do not depend on this layer.
-          absorbed_by: the layer that absorbs the change if they do; see `update`.
+          absorbed_by: the weights that absorb the change if they do; see `update`.
         """
         seen, seen_scale = self._moments(), tf.convert_to_tensor(self.scale.value)
         first = tf.equal(seen.count, 0.0)
@@ -119,46 +122,54 @@ class RunningNormalization(_RunningMoments):
             moments = moments._replace(count=tf.where(free | ~first, moments.count, 0.0))
         combined, sound = _combined(seen, moments)
         begun = combined.count > 0
-        scale = tf.where(begun, self._std(combined), seen_scale)
+        # Weights that were trained without statistics read a constant feature in its own unit, and still do.
+        constant = tf.where(first & free, _HUGE, seen_scale)
+        scale = tf.where(begun, self._std(combined, constant), seen_scale)
         self.limit.assign(tf.where(begun, self.clip, self.limit.value))
         own, own_scale = _where(first, (combined, scale), (seen, seen_scale))
         if absorbed_by is not None:
             mean, divisor = _where(free, (own.mean, own_scale), (seen.mean, seen_scale))
-            _absorb(absorbed_by, own_scale / divisor, own.mean - mean, own_scale)
+            _absorb(absorbed_by, own.mean - mean, own_scale, divisor, _HUGE, 1.0)
         self._assign(own)
         self.scale.assign(own_scale)
         return Statistics(combined, scale, sound)
 
-    def update(self, statistics: Statistics, *, absorbed_by: keras.layers.Layer | None = None) -> tf.Tensor:
+    def update(
+        self, statistics: Statistics, *, absorbed_by: AffineRows | None = None, free: tf.Tensor | bool = False
+    ) -> tf.Tensor:
         """Apply the statistics that `begin` returned; a linear layer that follows can absorb the change.
 
         Then the two layers together compute the same function as before, up to rounding and clipping:
 
             W (x - m) / s + b  =  W' (x - m') / s' + b',    W' = W s' / s,    b' = b + W' (m' - m) / s'
 
-        If the scale of a feature grows by a factor above `clip`, its samples were clipped, and no weights could
+        A feature that was constant so far had no influence, so its weights become 0, unless the outputs are free. If
+        the scale of another feature grows by a factor above `clip`, its samples were clipped, and no weights could
         preserve the function. Then the weights grow by the factor `clip`.
 
         Args:
           statistics: statistics of the earlier and the new samples.
-          absorbed_by: the layer on the flattened result, as of `first_affine_layer`; None lets the function change.
+          absorbed_by: the weights that read the flattened result, as of `affine_rows`; None lets the function change.
+          free: bool scalar, whether the model's outputs do not depend on this layer. Without this exception, a policy
+            whose first rollout has one row would have a first and a last layer of 0, where all gradients are 0.
 
         Returns:
           Bool scalar: whether the moments of the new samples were finite, or were not needed.
         """
         moments, scale, sound = statistics
         if absorbed_by is not None:
-            growth = tf.minimum(scale / self.scale.value, self.clip)
-            _absorb(absorbed_by, growth, moments.mean - self.mean.value, scale)
+            moved, before = moments.mean - self.mean.value, tf.convert_to_tensor(self.scale.value)
+            _absorb(absorbed_by, moved, scale, before, self.clip, tf.where(free, 1.0, 0.0))
         self._assign(moments)
         self.scale.assign(scale)
         return sound
 
-    def _std(self, moments: Moments) -> tf.Tensor:
+    def _std(self, moments: Moments, constant: tf.Tensor) -> tf.Tensor:
+        """Compute the divisors; `constant` are those of constant features if there is no min_std."""
         std, least = tf.sqrt(moments.variance), tf.maximum(self.resolution * tf.abs(moments.mean), self.min_std)
         # A constant feature may vary by its rounding error, which must not be amplified.
-        std = tf.where(std > least, std, tf.maximum(least, self.min_std or 1.0))
-        return tf.clip_by_value(tf.cast(std, tf.float32), _TINY, _HUGE)
+        otherwise = least if self.min_std else tf.maximum(least, tf.cast(constant, tf.float64))
+        return tf.clip_by_value(tf.cast(tf.where(std > least, std, otherwise), tf.float32), _TINY, _HUGE)
 
     def get_config(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("shape", "clip", "min_std", "resolution")}
@@ -213,10 +224,11 @@ def _where(condition: tf.Tensor, values: Any, others: Any) -> Any:
     return tf.nest.map_structure(lambda value, other: tf.where(condition, value, other), values, others)
 
 
-def _absorb(layer: keras.layers.Layer, growth: tf.Tensor, moved: tf.Tensor, scale: tf.Tensor) -> None:
-    kernel = tf.reshape(growth, [-1, 1]) * layer.kernel.value
-    shift = tf.reshape(tf.cast(moved, tf.float32) / scale, [-1])
-    added = tf.linalg.matvec(kernel, shift, transpose_a=True)
-    # The second row of a GRU cell's biases is for its states.
-    layer.bias.assign_add(added if len(layer.bias.shape) == 1 else tf.stack([added, tf.zeros_like(added)]))
-    layer.kernel.assign(kernel)
+def _absorb(
+    rows: AffineRows, moved: tf.Tensor, scale: tf.Tensor, before: tf.Tensor, most: float, of_constant: tf.Tensor | float
+) -> None:
+    """Let weights absorb new divisors and changes of the means, float64; constant features get their own factor."""
+    had_influence = before < _HUGE
+    growth = tf.where(had_influence, tf.minimum(scale / before, most), of_constant)
+    shift = tf.where(had_influence, tf.cast(moved, tf.float32) / scale, 0.0)
+    rows.absorb(tf.reshape(growth, [-1]), tf.reshape(shift, [-1]))

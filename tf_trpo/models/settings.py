@@ -50,7 +50,8 @@ class PolicySettings:
     observation_min_std: float = 0.0
     """Lower limit of the standard deviation by which a feature is divided, >= 0."""
     function_preserving: bool = True
-    """Adjust the policy's first layer when the statistics change, so that the policy stays the same."""
+    """Adjust the policy's first layer when the statistics change, so that the policy stays the same. This has no effect
+    in a network of your own that begins with another layer than a Dense layer."""
     memory: MemoryKind | None = None
     """Recurrent cell before the output layers of the policy and of the value function, which remembers earlier
     observations of the episode. None: no memory."""

@@ -41,8 +41,8 @@ class ModelMetadata:
         image, binary or mask.
       action_space: the action space in the same form; a Box also has low and high (None for no bound).
       observation_statistics: for each normalised vector, the mean, variance and count of the observations, and the
-        min_std and clip of the normalisation clip((x - mean) / max(sqrt(variance), min_std)). In models of earlier
-        versions, this is one dict and not a list.
+        min_std and clip of the normalisation clip((x - mean) / max(sqrt(variance), min_std)), which is 0 for constant
+        features. In models of earlier versions, this is one dict and not a list.
       versions: package -> version, in the process that wrote the model.
       environment_arguments: env_kwargs, wrappers and action_masks of `make_vector_environment`.
       initial_state: for a model with a memory, the initial state of one episode, by the names of the inputs.

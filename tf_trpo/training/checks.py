@@ -37,8 +37,9 @@ def warn_of_raw_observations(agent: keras.Model) -> None:
     for name in ("policy", "value_function") if int(agent.iterations) == 0 else ():
         encoder = getattr(agent, name).encoder
         encoder = getattr(encoder, "encoder", encoder)
-        waits = any(int(layer.count) == 0 for layer in encoder.normalization)
-        if waits and encoder.absorbing_layer() is None and np.any(encoder.output_layer.kernel):
+        pairs = zip(encoder.normalization, encoder.absorbing_rows(), strict=True)
+        waits = any(int(layer.count) == 0 and rows is None for layer, rows in pairs)
+        if waits and np.any(encoder.output_layer.kernel):
             _logger.warning(
                 "the %s was trained before, and its network has no layer that could absorb statistics: observations "
                 "are not normalised",
