@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tf_trpo.distributions import ActionDistribution, Beta, Categorical, Gaussian, MultiCategorical, Product
+from tf_trpo.models import Encoder, Policy, mlp
 from tf_trpo.numerics import Reflection
 
 
@@ -119,6 +120,52 @@ def test_config_round_trip_keeps_every_setting(distribution):
     settings = {"num_outputs", *inspect.signature(type(distribution).__init__).parameters} & vars(distribution).keys()
     for name in settings - {"parts"}:
         assert getattr(copy, name) == getattr(distribution, name)
+
+
+class Tempered(Mixture):
+    def __init__(self, num_outputs, temperature=1.0, **kwargs):
+        super().__init__(num_outputs, **kwargs)
+        self._temperature = temperature
+
+
+class WithProperty(Tempered):
+    @property
+    def temperature(self):
+        return self._temperature
+
+
+class WithConfig(Tempered):
+    def get_config(self):
+        return {**super().get_config(), "temperature": self._temperature}
+
+
+def test_an_argument_that_would_be_lost_is_refused_when_the_config_is_made():
+    with pytest.raises(NotImplementedError, match=r"^Tempered must store its argument temperature in an attribute of"):
+        Tempered(2, 0.1).get_config()
+    for cls in (WithProperty, WithConfig):
+        assert cls.from_config(cls(2, 0.1).get_config())._temperature == 0.1
+
+
+class WithHead(ActionDistribution):
+    """Has a layer that is built when it is first called."""
+
+    def __init__(self, num_outputs, **kwargs):
+        super().__init__(num_outputs, **kwargs)
+        self.head = keras.layers.Dense(2)
+
+    def parameters(self, outputs):
+        return self.head(outputs)
+
+    def distribution(self, parameters):
+        return tfp.distributions.Normal(*tf.unstack(parameters, axis=-1))
+
+
+def test_a_policy_has_the_weights_of_layers_inside_its_distribution_from_the_start():
+    policy = Policy(Encoder((3,), 4, network=mlp((3,), (5,))), WithHead(4))
+    before = policy.flat_weights
+    policy.distribution_parameters(tf.ones([2, 3]))
+    np.testing.assert_array_equal(policy.flat_weights, before)
+    assert policy.trainable_variables[0] is policy.action_distribution.head.kernel
 
 
 def test_defaults_of_the_other_methods():

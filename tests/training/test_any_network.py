@@ -12,8 +12,10 @@ import tf_trpo
 from tf_trpo.distributions import Categorical
 from tf_trpo.learning import UpdateSettings
 from tf_trpo.models import Encoder, Policy, ValueFunction
+from tf_trpo.models.making import make_value_functions
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import NaturalDirection, TrustRegion
+from tf_trpo.spaces import PartSpec
 
 layers = keras.layers
 
@@ -194,6 +196,7 @@ REFUSED = {
             ("bias", "constraint", "non_neg", "network must", "NonNeg"),
         )
     },
+    "noise": (first_and(lambda rows: rows + tf.random.normal(tf.shape(rows))), "draws random numbers"),
     "float64": (functools.partial(dense, dtype="float64"), "must learn in float32, and .*kernel is float64"),
     "two outputs": (two_outputs, "one vector of features for each observation, not a list"),
     "half embedded": (token_and_numbers, r"elements \[2, 3\] of the observation as whole numbers, .*normalize_observ"),
@@ -213,10 +216,19 @@ def test_a_network_that_could_not_learn_is_refused_when_the_agent_is_made(name, 
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("name", ["no derivative at all", "noise", "kernel_regularizer", "half embedded", "a layer"])
+def test_an_encoder_refuses_the_same_networks(name):
+    make, message = REFUSED[name]
+    network = make()
+    with pytest.raises((TypeError, ValueError), match=message):
+        Encoder(getattr(network, "input_shape", (None, 4))[1:], 3, network=network)
+
+
 def test_an_agent_composed_of_one_is_refused_before_the_first_step(monkeypatch):
     monkeypatch.setattr(Rows, "step", None)
     network, shape = REFUSED["no derivative at all"][0](), (2, 2, 3)
-    agent = tf_trpo.TRPO(Policy(Encoder(shape, 3, network=network), Categorical(3)), ValueFunction(Encoder(shape, 1)))
+    encoder = Encoder(shape, 3, network=network, network_name=None)
+    agent = tf_trpo.TRPO(Policy(encoder, Categorical(3)), ValueFunction(Encoder(shape, 1)))
     agent.compile(jit_compile=False)
     with pytest.raises(ValueError, match=r"^the agent cannot learn: .*AdjustHue") as raised:
         agent.fit(functools.partial(Rows, shape), **ITERATIONS)
@@ -238,6 +250,83 @@ def test_what_is_read_as_a_whole_number_only_is_not_normalised():
     agent = tf_trpo.TRPO.for_env(Tokens, **networks, seed=0)
     assert agent.policy.encoder.normalization == agent.value_function.encoder.normalization == []
     assert len(np.unique(agent.policy.encoder.network(np.arange(51)[:, None]), axis=0)) == 51
+    assert Encoder((1,), 3, network=networks["network"]).normalization == []
+
+
+def adapted():
+    """Statistics of numbers around 1000."""
+    layer = layers.Normalization()
+    layer.adapt(np.random.default_rng(0).normal(1000, 50, (200, 4)).astype(np.float32))
+    return layer
+
+
+def frozen(network):
+    network.trainable = False
+    return network
+
+
+OWN_UNITS = {
+    "statistics": lambda: stack((4,), adapted(), layers.Dense(8)),
+    "given statistics": lambda: stack((4,), layers.Normalization(mean=1000.0, variance=2500.0), layers.Dense(8)),
+    "frozen": lambda: frozen(dense()),
+    "frozen inside": lambda: stack((4,), frozen(dense()), layers.Dense(8)),
+}
+
+
+@pytest.mark.parametrize("name", OWN_UNITS)
+def test_numbers_that_a_network_expects_in_their_own_units_are_not_normalised(name, says):
+    with says("^network has frozen weights or a Normalization layer, .* not normalised: observations;"):
+        encoder = Encoder((4,), 3, network=OWN_UNITS[name]())
+    assert encoder.normalization == []
+    assert encoder.get_config()["normalize_observations"] == []
+    # What the caller chose is kept.
+    assert len(Encoder((4,), 3, network=OWN_UNITS[name](), normalize_observations=[""]).normalization) == 1
+
+
+def test_what_a_trainable_layer_reads_is_normalised_next_to_frozen_weights(caplog):
+    def network():
+        inputs = {"image": keras.Input((6, 6, 3), name="image"), "speed": keras.Input((2,), name="speed")}
+        seen = frozen(stack((6, 6, 3), layers.Conv2D(2, 3), layers.Flatten()))(inputs["image"])
+        fresh = layers.Normalization()(inputs["speed"])
+        return keras.Model(inputs, layers.Dense(4)(layers.Concatenate()([seen, fresh])))
+
+    spec = {"image": PartSpec((6, 6, 3), "uint8", "image"), "speed": PartSpec((2,), "float32", "vector")}
+    assert len(Encoder(spec, 3, network=network()).normalization) == 1
+    assert caplog.messages == []
+
+
+def test_an_image_that_is_divided_by_255_twice_is_reported(says, caplog):
+    def network(factor):
+        return stack((6, 6, 3), layers.Rescaling(factor), layers.Conv2D(2, 3), layers.Flatten())
+
+    image = PartSpec((6, 6, 3), "uint8", "image")
+    with says("^network divides the image by 255 again"):
+        Encoder(image, 3, network=network(1 / 255))
+    caplog.clear()
+    Encoder(image, 3, network=network(2.0))
+    assert caplog.messages == []
+
+
+class WithoutConfig(keras.Model):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def call(self, inputs):
+        return self.layer(inputs)
+
+
+def test_the_value_functions_of_costs_have_copies_of_the_network():
+    """Statistics of a Normalization layer are copied, too."""
+    make = functools.partial(make_value_functions, PolicySettings(), ValueSettings(), Rows((4,)).observation_space)
+    network = OWN_UNITS["statistics"]()
+    first, second = (made.encoder.network for made in make(2, network))
+    assert first is network
+    rows = np.random.default_rng(0).normal(1000, 50, (5, 4))
+    np.testing.assert_array_equal(first(rows), second(rows))
+    with pytest.raises(ValueError, match=r"^value_network cannot be copied, .*get_config") as raised:
+        make(2, WithoutConfig(layers.Dense(4)))
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

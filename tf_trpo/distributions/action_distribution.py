@@ -198,6 +198,19 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
         return None
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments that are stored in attributes of the same names."""
-        names = inspect.signature(type(self).__init__).parameters.keys() & vars(self).keys()
-        return {**super().get_config(), **{name: getattr(self, name) for name in sorted(names)}}
+        """Return the constructor's arguments, which are read from attributes of the same names.
+
+        Raises:
+          NotImplementedError: an argument has no such attribute, and the class does not define `get_config`.
+        """
+        cls, config = type(self), super().get_config()
+        arguments = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        names = sorted(each.name for each in arguments if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD))
+        found = {name for name in names if name in vars(self) or isinstance(getattr(cls, name, None), property)}
+        missing = [name for name in names if name not in found | config.keys()]
+        if missing and cls.get_config is ActionDistribution.get_config:
+            raise NotImplementedError(
+                f"{cls.__name__} must store its argument {missing[0]} in an attribute of the same name, or define "
+                "get_config: otherwise a loaded or copied distribution would have another value"
+            )
+        return {**config, **{name: getattr(self, name) for name in names if name in found}}

@@ -15,6 +15,7 @@ from tf_trpo.models.absorbing import AffineRows, affine_rows
 from tf_trpo.models.memory import Memory, Segments, States
 from tf_trpo.models.networks import default_network, feature_shape, layer_seeds
 from tf_trpo.models.normalization import RunningNormalization, Statistics
+from tf_trpo.models.own_network import check_network
 from tf_trpo.spaces import PartSpec, Spec, as_spec, flatten_to, from_json, map_parts, parts, to_json, without_masks
 
 _WITHOUT_STATES = "the model has a memory, whose states are missing: call an agent's `predict` or a policy's `step`"
@@ -33,9 +34,10 @@ class Encoder(keras.layers.Layer):
       observations: spec of one observation, or the shape of a float32 vector.
       num_outputs: units of the linear output layer.
       network: any keras.Model from the inputs to features [N, F]; by default `default_network`. It is called in
-        inference mode: no dropout, and statistics such as those of batch normalisation are not updated.
-      normalize_observations: which vectors are normalised, each by a `RunningNormalization`: all, none, or the parts
-        with the given names (see `parts`).
+        inference mode: no dropout, and statistics such as those of batch normalisation are not updated. Networks that
+        `check_network` refuses are not allowed.
+      normalize_observations: which vectors are normalised, each by a `RunningNormalization`: none, the parts with the
+        given names (see `parts`), or all; with a network of your own, all that `check_network` finds.
       observation_min_std: `min_std` of the normalisation.
       function_preserving: adjust the first layer when statistics change, so that the outputs stay the same. This has an
         effect for the vectors whose weights `affine_rows` finds, as in the default network.
@@ -43,6 +45,7 @@ class Encoder(keras.layers.Layer):
         the first statistics do not change them.
       cell: a Keras cell; if given, the encoder has a `Memory` between the network and the output layer.
       seed: seed of the initial weights.
+      network_name: name of the network in messages; None if it needs no check, since it was checked before.
       **kwargs: arguments of `keras.layers.Layer`.
     """
 
@@ -58,12 +61,17 @@ class Encoder(keras.layers.Layer):
         output_gain: float = 0.0,
         cell: keras.layers.Layer | None = None,
         seed: int | None = None,
+        network_name: str | None = "network",
         **kwargs: Any,
     ) -> None:
         # With autocast, Keras would cast observations to float32 before their mean is subtracted.
         super().__init__(autocast=False, **kwargs)
         self.spec = as_spec(observations)
         self.num_outputs = num_outputs
+        if network is not None and network_name is not None:
+            is_open = normalize_observations is True
+            found = check_network(network_name, network, self.spec, normalize=is_open)
+            normalize_observations = found if is_open else normalize_observations
         self.normalize_observations = normalize_observations
         self.observation_min_std = observation_min_std
         self.function_preserving = function_preserving
@@ -225,7 +233,7 @@ class Encoder(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Encoder:
         layers = {name: keras.saving.deserialize_keras_object(config.get(name)) for name in ("network", "cell")}
-        return cls(**{**config, "observations": from_json(config["observations"]), **layers})
+        return cls(**{**config, "observations": from_json(config["observations"]), **layers}, network_name=None)
 
 
 def _read(part: PartSpec, rows: tf.Tensor) -> tf.Tensor:

@@ -15,10 +15,10 @@ from tf_trpo.distributions import make_action_distribution
 from tf_trpo.models.cells import DEFAULT_SPAN, DEFAULT_UNITS, like, make_cell
 from tf_trpo.models.encoder import Encoder
 from tf_trpo.models.mirror_symmetry import MirroredEncoder, MirrorSymmetry
-from tf_trpo.models.networks import default_network
-from tf_trpo.models.own_network import check_network
+from tf_trpo.models.networks import default_network, feature_shape
 from tf_trpo.models.policy import Policy
 from tf_trpo.models.settings import MemoryKind, PolicySettings, ValueSettings
+from tf_trpo.models.structure import copy_weights
 from tf_trpo.models.value_function import ValueFunction
 from tf_trpo.ranges import described, require
 from tf_trpo.spaces import MASKED_ACTIONS, Spec, difference, mask_of, observation_spec
@@ -101,14 +101,23 @@ def make_value_functions(
     """
     made = []
     for place in range(count):
-        own = network if place == 0 or network is None else keras.models.clone_model(network)
+        own = network if place == 0 or network is None else _copied(network, observation_spec(observation_space))
         branch = _branch(seed, 16 + place) if place else seed
         made.append(
             make_value_function(settings, value_settings, observation_space, network=own, seed=branch, **shared)
         )
-        if place and network is not None and own is not None:
-            own.set_weights(network.get_weights())
     return made
+
+
+def _copied(network: keras.Model, spec: Spec) -> keras.Model:
+    try:
+        copy = keras.models.clone_model(network)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        message = " ".join(str(error).split())[:300]
+        raise ValueError(f"value_network cannot be copied, and costs need a copy each: {message}") from error
+    feature_shape(copy, spec)
+    copy_weights(network, copy)
+    return copy
 
 
 def check_fit(policy: Policy, environments: VectorEnv) -> None:
@@ -140,23 +149,22 @@ def _encoder(
     """Make the encoder of a policy or a value function; `of` are the settings of that model itself."""
     prefix, first = ("value_", 2) if isinstance(of, ValueSettings) else ("", 0)
     sizes = f"{prefix}hidden_sizes"
-    normalize: bool | list[str] = settings.normalize_observations
+    name = None if network is None else f"{prefix}network"
     if network is None:
         hidden = getattr(of, sizes)
         network = default_network(spec, hidden, activation=settings.activation, seed=_branch(seed, first))
     elif getattr(of, sizes) != getattr(type(of), sizes):
         raise ValueError(f"{sizes} is for the default network, and {prefix}network replaces it: give one of the two")
-    else:
-        normalize = check_network(f"{prefix}network", network, spec, normalize=settings.normalize_observations)
     return Encoder(
         spec,
         num_outputs,
         network=network,
-        normalize_observations=normalize,
+        normalize_observations=settings.normalize_observations,
         observation_min_std=settings.observation_min_std,
         function_preserving=settings.function_preserving and not prefix,
         cell=_cell(settings, memory, _branch(seed, first + 4)),
         seed=_branch(seed, first + 1),
+        network_name=name,
     )
 
 

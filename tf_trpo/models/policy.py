@@ -45,8 +45,10 @@ class Policy(keras.Model):
                 f"the encoder has {encoder.num_outputs} outputs, the action distribution needs"
                 f" {action_distribution.num_outputs}"
             )
-        # Keras orders weights by the order in which layers are set: the distribution's weights come first.
+        # Keras orders weights by the order in which layers are set: the distribution's weights come first. Layers
+        # inside the distribution make their weights at their first call, and must have them before they are counted.
         self.action_distribution = action_distribution
+        action_distribution.one_row()
         self.encoder = encoder
         self.built = True
 

@@ -26,6 +26,15 @@ def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
     return list(model._flatten_layers())
 
 
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Give a model the weights of another model of the same structure."""
+    target.set_weights(source.get_weights())
+    for layer in layers_of(target):
+        if isinstance(layer, keras.layers.Normalization):
+            # Its calls use numbers that are computed from its weights here.
+            layer.finalize_state()
+
+
 def check_unregularized(name: str, model: keras.Model) -> None:
     """Raise ValueError, with the model's name, if a weight or layer of a model has a regularizer or a constraint."""
     found = {weight.path: weight.regularizer or weight.constraint for weight in model.weights}

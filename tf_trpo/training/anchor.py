@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from tf_trpo.models import Policy
-from tf_trpo.models.structure import layers_of
+from tf_trpo.models.structure import copy_weights, layers_of
 from tf_trpo.ranges import check_types
 from tf_trpo.spaces import difference, map_parts
 
@@ -50,7 +50,7 @@ def copied_policy(anchor: Anchor, policy: Policy) -> Policy:
     if _meaning(policy) != _meaning(own):
         raise ValueError("anchor must have the actions and the kind of action distribution that the agent has")
     copy: Policy = Policy.from_config(own.get_config())
-    copy.set_weights(own.get_weights())
+    copy_weights(own, copy)
     if not isinstance(anchor, Policy):
         copy.assign_flat_weights(anchor.evaluation_theta())
     copy.trainable = False

@@ -123,7 +123,7 @@ def warn_of_obstacle(agent: keras.Model, when: str, known: str | None = None) ->
             config: Any = json.loads(json.dumps(keras.saving.serialize_keras_object(agent)))
         except (NotImplementedError, TypeError) as error:
             message = " ".join(str(error).split())[:300]
-            raise ValueError(f"the network cannot be saved: {message}") from error
+            raise ValueError(f"the agent cannot be saved: {message}") from error
     try:
         check_config(config, {}, type(agent))
     except ValueError as error:

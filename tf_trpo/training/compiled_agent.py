@@ -66,7 +66,7 @@ class CompiledAgent(Agent):
         Raises:
           TypeError: an argument is of another type.
           ValueError: both a value optimizer and a learning rate for it are given, or the settings change a rate that is
-            a Keras schedule; the network has no config and cannot be saved; another agent has the same weights
+            a Keras schedule; a part of the agent has no config and cannot be saved; another agent has the same weights
             or value optimizer; or limits do not fit the costs and the anchor.
         """
         check_types(policy_optimizer=(policy_optimizer, PolicyOptimizer | None), update=(update, UpdateSettings | None))
