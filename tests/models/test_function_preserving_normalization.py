@@ -234,10 +234,10 @@ UNABSORBED = {
 
 @pytest.mark.parametrize("make", UNABSORBED.values(), ids=UNABSORBED)
 def test_without_an_absorbing_layer_the_weights_are_not_changed(make):
-    rng, policy = np.random.default_rng(0), policy_of(make(), output_gain=0.0)
+    rng, policy = np.random.default_rng(0), policy_of(make(), output_gain=0.0, normalize_observations=[""])
     weights = policy.flat_weights.numpy()
     # Observations are never normalised for trained weights.
-    trained = policy_of(make())
+    trained = policy_of(make(), normalize_observations=[""])
     watched, before = samples_of(rng, 30, 3), trained.get_weights()
     function = outputs(trained, watched)
     for _ in range(2):

@@ -77,8 +77,7 @@ def _rows_of(tensor: keras.KerasTensor, graph: Any, after: keras.layers.Layer) -
     if not readers and tensor is graph.outputs[0]:
         layer = after
     is_shared = sum(call.operation is layer for call in calls) > 1
-    # On inputs of a higher rank, a Dense layer uses the same weights for all rows of an observation.
-    if is_shared or not _is_affine(layer) or layer.kernel.shape[0] != math.prod(tensor.shape[1:]):
+    if layer is None or is_shared or not _is_affine(layer, math.prod(tensor.shape[1:])):
         return None
     return AffineRows(layer, start, start + size)
 
@@ -95,7 +94,9 @@ def _passes(layer: keras.layers.Layer) -> bool:
     return type(layer) is keras.layers.Identity
 
 
-def _is_affine(layer: keras.layers.Layer | None) -> bool:
-    if type(layer) not in _AFFINE or not layer.use_bias:
+def _is_affine(layer: keras.layers.Layer, size: int) -> bool:
+    """Return whether a layer computes W x + b for vectors x of a size, and can be trained."""
+    # On inputs of a higher rank, a Dense layer uses the same weights for all rows of an observation.
+    if type(layer) not in _AFFINE or not layer.use_bias or layer.kernel.shape[0] != size:
         return False
     return {id(layer.kernel), id(layer.bias)} <= {id(variable) for variable in layer.trainable_variables}
