@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tf_trpo.estimation import Moments, weighted_moments
 from tf_trpo.models.absorbing import AffineRows, affine_rows
+from tf_trpo.models.image_scale import ImageScale, evenly, mean_square
 from tf_trpo.models.memory import Memory, Segments, States
 from tf_trpo.models.networks import default_network, feature_shape, layer_seeds
 from tf_trpo.models.normalization import RunningNormalization, Statistics
@@ -27,9 +28,9 @@ class Encoder(keras.layers.Layer):
     """Observations -> inputs -> network -> (memory ->) output layer -> outputs [N, num_outputs].
 
     The inputs have the structure of the observations: vectors are normalised, images of bytes are divided by the
-    space's highest byte, one of n choices is a one-hot vector times sqrt(n), and an action mask is left out. With a
-    memory, the observations are `Segments` of S times L = N rows, or one row of each environment with the memory's
-    states (`step`).
+    space's highest byte and then by their `ImageScale`, one of n choices is a one-hot vector times sqrt(n), and an
+    action mask is left out. With a memory, the observations are `Segments` of S times L = N rows, or one row of each
+    environment with the memory's states (`step`).
 
     Args:
       observations: spec of one observation, or the shape of a float32 vector.
@@ -39,6 +40,8 @@ class Encoder(keras.layers.Layer):
         `check_network` refuses are not allowed.
       normalize_observations: which vectors are normalised, each by a `RunningNormalization`: none, the parts with the
         given names (see `parts`), or all; with a network of your own, all that `check_network` finds.
+      scale_images: whether images have an `ImageScale`; None: with the default network only, because other networks
+        expect images in [0, 1]. Images that are not normalised have none.
       observation_min_std: `min_std` of the normalisation.
       function_preserving: adjust the first layer when statistics change, so that the outputs stay the same. This has an
         effect for the vectors whose weights `affine_rows` finds, as in the default network.
@@ -57,6 +60,7 @@ class Encoder(keras.layers.Layer):
         *,
         network: keras.Model | None = None,
         normalize_observations: bool | Sequence[str] = True,
+        scale_images: bool | None = None,
         observation_min_std: float = 0.0,
         function_preserving: bool = True,
         output_gain: float = 0.0,
@@ -95,6 +99,12 @@ class Encoder(keras.layers.Layer):
             if is_normalized
         ]
         """The normalisation of each normalised vector, in the order of `parts`; empty without normalisation."""
+        self.scale_images = network is None if scale_images is None else scale_images
+        scaled = self.scale_images and bool(normalize_observations)
+        self.image_scales = [
+            ImageScale() if scaled and part.kind == "image" and name in chosen else None for name, part in named.items()
+        ]
+        """The scale of each part; None for parts that are no images, and without scales."""
         self.network = default_network(self.spec, seed=network_seed) if network is None else network
         initializer = keras.initializers.Orthogonal(gain=output_gain, seed=output_seed)
         self.output_layer = keras.layers.Dense(num_outputs, kernel_initializer=initializer)
@@ -147,16 +157,19 @@ class Encoder(keras.layers.Layer):
 
     def features(self, observations: Any) -> tf.Tensor:
         """Compute the network's features [N, F] from the result of `centred` for a nest of arrays [N, ...]."""
-        layers = iter(self.normalization_by_part)
-        inputs = map_parts(
-            lambda part, rows: _read(part, rows) if (layer := next(layers)) is None else layer.scaled(rows),
-            self.spec,
-            observations,
-        )
+        layers = zip(self.normalization_by_part, self.image_scales, strict=True)
+
+        def read(part: PartSpec, rows: tf.Tensor) -> tf.Tensor:
+            normalization, image_scale = next(layers)
+            if normalization is not None:
+                return normalization.scaled(rows)
+            return _read(part, rows) if image_scale is None else image_scale(_read(part, rows))
+
+        inputs = map_parts(read, self.spec, observations)
         return self.network(without_masks(self.spec, inputs), training=False)
 
     def moments(self, observations: Any, weights: tf.Tensor, count: tf.Tensor) -> list[Moments]:
-        """Compute the moments of each normalised vector.
+        """Compute the moments of each normalised vector, and then the mean square of each scaled image, as a mean.
 
         Args:
           observations: a nest of arrays [N, ...].
@@ -164,9 +177,14 @@ class Encoder(keras.layers.Layer):
           count: number of samples, scalar.
         """
         weights, count = tf.cast(weights, tf.float64), tf.cast(count, tf.float64)
-        rows = zip(self._is_normalized, flatten_to(self.spec, observations), strict=True)
-        vectors = [tf.cast(vector, tf.float64) for is_normalized, vector in rows if is_normalized]
-        return [Moments(*weighted_moments(vector, weights), count) for vector in vectors]
+        of_parts = flatten_to(self.spec, observations), parts(self.spec), self._is_normalized, self.image_scales
+        rows = list(zip(*of_parts, strict=True))
+        vectors = [tf.cast(vector, tf.float64) for vector, _, is_normalized, _ in rows if is_normalized]
+        images = [mean_square(_read(part, evenly(image))) for image, (_, part), _, scale in rows if scale is not None]
+        return [
+            *(Moments(*weighted_moments(vector, weights), count) for vector in vectors),
+            *(Moments(square, tf.zeros_like(square), count) for square in images),
+        ]
 
     def begin_normalization(self, moments: list[Moments]) -> list[Statistics]:
         """Compute the statistics with new observations; apply the first ones at once if the outputs do not change.
@@ -176,15 +194,18 @@ class Encoder(keras.layers.Layer):
         trained without statistics. The states of a memory are not computed again with the first statistics.
 
         Args:
-          moments: moments of the new observations, one for each normalised vector.
+          moments: of the new observations, as returned by `moments`.
 
         Returns:
           The statistics for `update_normalization`.
         """
-        free = self._is_free()
+        free, count = self._is_free(), len(self.normalization)
+        vectors, images = moments[:count], moments[count:]
+        for scale, part in zip(filter(None, self.image_scales), images, strict=True):
+            scale.begin(part.mean, free)
         return [
             normalization.begin(part, free, absorbed_by=rows)
-            for normalization, part, rows in zip(self.normalization, moments, self.absorbing_rows(), strict=True)
+            for normalization, part, rows in zip(self.normalization, vectors, self.absorbing_rows(), strict=True)
         ]
 
     def update_normalization(self, statistics: list[Statistics]) -> tf.Tensor:
@@ -222,13 +243,13 @@ class Encoder(keras.layers.Layer):
         return [next(layers) if is_normalized else None for is_normalized in self._is_normalized]
 
     def get_config(self) -> dict[str, Any]:
-        names = ("num_outputs", "normalize_observations", "observation_min_std", "function_preserving", "output_gain")
+        of_inputs = ("normalize_observations", "scale_images", "observation_min_std", "function_preserving")
         return {
             **super().get_config(),
             "observations": to_json(self.spec),
             "network": keras.saving.serialize_keras_object(self.network),
             "cell": self.memory and keras.saving.serialize_keras_object(self.memory.cell),
-            **{name: getattr(self, name) for name in names},
+            **{name: getattr(self, name) for name in ("num_outputs", *of_inputs, "output_gain")},
         }
 
     @classmethod
