@@ -316,6 +316,15 @@ def test_a_good_environment_has_no_finding_and_its_facts_are_reported():
     assert "of random actions" in report.facts["episodes"]
 
 
+def test_an_environment_that_changes_its_action_is_reproducible():
+    class Doubling(Good):
+        def step(self, action):
+            action *= 2
+            return super().step(action)
+
+    assert check_environment(Doubling, steps=300).findings == ()
+
+
 def test_a_time_limit_counts_even_if_no_episode_reaches_it():
     report = check_environment(lambda: gym.wrappers.TimeLimit(Endless(), 1000), steps=50)
     assert report.findings == ()
