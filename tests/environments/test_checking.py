@@ -211,6 +211,23 @@ class NothingAllowed(Good):
         return np.array([0, 0, 0] if self.time == 3 else [1, 1, 1])
 
 
+class MaskedIntegers(Good):
+    """Allows 1 only, but nothing in step 4."""
+
+    observation_space = spaces.Dict(walk=Good.observation_space, action_mask=spaces.MultiBinary(3))
+    action_space = spaces.Box(-1, 1, (1,), np.int8)
+
+    def step(self, action):
+        assert action == 1 or self.time == 3
+        return super().step(action)
+
+    def observation(self):
+        return {"walk": super().observation(), "action_mask": np.array([0, 0, self.time != 3], np.int8)}
+
+    def is_over(self):
+        return self.position > 3.5
+
+
 made_before = Good()
 
 
@@ -265,6 +282,7 @@ BAD = {
     Slow: "warning slow",
     Unmakeable: "error cannot-be-made",
     NothingAllowed: "warning empty-mask",
+    MaskedIntegers: "warning empty-mask",
     always_the_same: "error one-only",
     OnlyOne: "error one-only",
     with_statistics: "warning running-statistics",

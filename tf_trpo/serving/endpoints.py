@@ -82,8 +82,8 @@ def warn_of_coarse_features(encoder: Encoder | MirroredEncoder) -> None:
     for place, mean, scale, step in _coarse_features(encoder):
         _logger.warning(
             "%s has the mean %.4g and is divided by %.4g, but LiteRT takes float32, with numbers %.4g apart there, "
-            "so that the model's actions may differ much from the agent's: export in the format saved_model or onnx, or "
-            "train with a wrapper that subtracts a constant",
+            "so that the model's actions may differ much from the agent's: export in the format saved_model or onnx, "
+            "or train with a wrapper that subtracts a constant",
             place,
             mean,
             scale,
