@@ -53,6 +53,10 @@ class WithoutSpace(Good):
     observation_space = None
 
 
+class WithoutActions(gym.Env):
+    observation_space = Good.observation_space
+
+
 class Unbounded(Good):
     action_space = spaces.Box(np.array([-1, -np.inf], np.float32), np.ones(2, np.float32))
 
@@ -259,6 +263,7 @@ BAD = {
     OfText: "error observation-space",
     OfSequences: "error spaces",
     WithoutSpace: "error no-space",
+    WithoutActions: "error no-space",
     Unbounded: "warning unbounded-actions",
     NotANumber: "error not-finite",
     InfiniteReward: "error not-finite",
@@ -291,6 +296,8 @@ BAD = {
 WORDS = {
     OfText: "leave it out by tf_trpo.environments.WithoutText",
     OfSequences: "the action space Sequence(Discrete(2)",
+    WithoutSpace: "the environment's observation_space is None, which is not a Gymnasium space",
+    WithoutActions: "the environment has no action_space (AttributeError: ",
     NotANumber: "nan at [0] of the observation after step 4 of an episode",
     InfiniteReward: "a reward of inf in step 2 of an episode",
     Outside: "of the observation part walk after",

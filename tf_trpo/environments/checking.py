@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from tf_trpo.environments.costs import Cost, find_costs
-from tf_trpo.environments.failures import EnvironmentFailedError, cause, close_anyway, described
+from tf_trpo.environments.failures import EnvironmentFailedError, NoSpaceError, cause, close_anyway, described
 from tf_trpo.environments.findings import WRAPPER, EnvironmentReport, Finding, error, warning
 from tf_trpo.environments.judging import of_play
 from tf_trpo.environments.making import Wrapper, make_wrapped
@@ -85,12 +85,15 @@ def _of_closing(env: gym.Env) -> Iterator[Finding]:
 
 
 def _unmakeable(raised: BaseException) -> Finding:
+    if isinstance(raised, NoSpaceError):
+        advice = "set self.observation_space and self.action_space in the environment's constructor."
+        return error("no-space", f"{raised}.", advice)
     what = f"it cannot be made: {described(cause(raised)).rstrip('.')}."
     return error("cannot-be-made", what, "make it once in Python, without tf_trpo, and fix its error.")
 
 
 def _report(env: gym.Env, make: Callable[[], gym.Env], seed: int, played: Callable[[], Play]) -> EnvironmentReport:
-    facts = {"observations": _named(env.observation_space), "actions": _named(env.action_space)}
+    facts = {"observations": described_space(env.observation_space), "actions": described_space(env.action_space)}
     findings = list(_of_spaces(env))
     if any(finding.severity == "error" for finding in findings):
         # The environment's observations and actions cannot be used, so it cannot be stepped.
@@ -111,12 +114,6 @@ def _report(env: gym.Env, make: Callable[[], gym.Env], seed: int, played: Callab
 
 
 def _of_spaces(env: gym.Env) -> Iterator[Finding]:
-    missing = [name for name in ("observation_space", "action_space") if not isinstance(_space(env, name), gym.Space)]
-    for name in missing:
-        advice = f"set self.{name} in the environment's constructor."
-        yield error("no-space", f"its {name} is {_space(env, name)!r}, which is not a Gymnasium space.", advice)
-    if missing:
-        return
     advice = f"change the space, or turn it into one that is supported by {WRAPPER}."
     for name, check in (
         ("observation-space", lambda: observation_spec(env.observation_space)),
@@ -221,14 +218,3 @@ def _time_limit(env: gym.Env) -> str | None:
             return "that of a wrapper"
         inner = inner.env
     return None
-
-
-def _space(env: gym.Env, name: str) -> Any:
-    try:
-        return getattr(env, name)
-    except Exception:
-        return None
-
-
-def _named(space: Any) -> str:
-    return described_space(space) if isinstance(space, gym.Space) else repr(space)

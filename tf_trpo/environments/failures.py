@@ -32,6 +32,10 @@ class UnfitSpaceError(ValueError):
     """A wrapper of this package does not fit the spaces of an environment."""
 
 
+class NoSpaceError(ValueError):
+    """An environment has no observation space or no action space."""
+
+
 class InvalidStepError(ValueError):
     """An environment returned a number that is not finite; another episode may be fine.
 
