@@ -61,6 +61,15 @@ class Unbounded(Good):
     action_space = spaces.Box(np.array([-1, -np.inf], np.float32), np.ones(2, np.float32))
 
 
+class HalfBounded(Good):
+    """Has a lower bound only: the largest float32 stands for infinity."""
+
+    action_space = spaces.Dict(push=spaces.Box(0, float(np.finfo(np.float32).max), (1,), np.float32))
+
+    def step(self, action):
+        return super().step(np.clip(action["push"], 0, 1))
+
+
 class NotANumber(Good):
     def observation(self):
         return np.array([self.position if self.time < 4 else np.nan, self.time], np.float32)
@@ -99,6 +108,16 @@ class EqualReturns(Good):
 class UnequalRewards(Good):
     def reward(self):
         return 1e6 if self.is_over() else 0.1
+
+
+class TinyRewards(Good):
+    def reward(self):
+        return 1e-20 * self.position
+
+
+class HugeRewards(Good):
+    def reward(self):
+        return 1e20 * self.position
 
 
 class Endless(Good):
@@ -265,6 +284,7 @@ BAD = {
     WithoutSpace: "error no-space",
     WithoutActions: "error no-space",
     Unbounded: "warning unbounded-actions",
+    HalfBounded: "warning unbounded-actions",
     NotANumber: "error not-finite",
     InfiniteReward: "error not-finite",
     Outside: "warning outside-space",
@@ -272,6 +292,8 @@ BAD = {
     NoReward: "warning no-reward",
     EqualReturns: "warning equal-rewards",
     UnequalRewards: "warning unequal-rewards",
+    TinyRewards: "warning reward-range",
+    HugeRewards: "warning reward-range",
     Endless: "warning no-end",
     OtherRandomness: "warning not-reproducible",
     Remembering: "warning not-reproducible",
@@ -298,6 +320,8 @@ WORDS = {
     OfSequences: "the action space Sequence(Discrete(2)",
     WithoutSpace: "the environment's observation_space is None, which is not a Gymnasium space",
     WithoutActions: "the environment has no action_space (AttributeError: ",
+    Unbounded: "the action lacks a bound in at least one dimension",
+    HalfBounded: "push lacks a bound in at least one dimension",
     NotANumber: "nan at [0] of the observation after step 4 of an episode",
     InfiniteReward: "a reward of inf in step 2 of an episode",
     Outside: "of the observation part walk after",
@@ -356,10 +380,39 @@ def test_a_time_limit_counts_even_if_no_episode_reaches_it():
     assert report.facts["time limit"] == "that of a wrapper"
 
 
+@pytest.mark.parametrize(
+    ("environment", "making", "words"),
+    [
+        (Good(), {}, "given by its Gymnasium id or by a function that makes it; a Good is neither"),
+        (Good, {"env_kwargs": {"size": 3}}, "env_kwargs go with an environment id"),
+        (Good, {"wrappers": ["gymnasium:NoSuchWrapper"]}, "the wrapper gymnasium:NoSuchWrapper cannot be imported"),
+        (Good, {"action_masks": "info"}, "can be masked, not those of Box"),
+    ],
+    ids=["object", "arguments", "wrapper", "masks"],
+)
+def test_what_is_wrong_with_an_argument_does_not_blame_the_environment(environment, making, words):
+    [finding] = check_environment(environment, steps=10, **making).findings
+    assert finding.name == "cannot-be-made"
+    assert words in finding.what
+    assert finding.advice.startswith("correct ")
+
+
 def test_a_key_that_no_info_has_is_a_finding():
     [finding] = check_environment(Good, steps=100, info_keys=["is_success", "score"]).findings
     assert finding.name == "no-figure"
     assert "'score'" in finding.what
+
+
+def test_a_replay_takes_at_most_as_many_steps_as_were_asked_for():
+    taken = []
+
+    class Counting(Good):
+        def step(self, action):
+            taken.append(action)
+            return super().step(action)
+
+    check_environment(Counting, steps=3)
+    assert len(taken) == 9
 
 
 def test_errors_come_first():

@@ -77,6 +77,9 @@ def make_wrapped(
 
 def _made(environment: str | Callable[[], gym.Env], env_kwargs: Mapping[str, Any]) -> gym.Env:
     if not isinstance(environment, str):
+        if not callable(environment):
+            found = f"a {type(environment).__name__} is neither (for an object's class, give the class itself)"
+            raise ValueError(f"an environment is given by its Gymnasium id or by a function that makes it; {found}")
         if env_kwargs:
             raise ValueError("env_kwargs go with an environment id; a factory already knows its arguments")
         with making():
