@@ -125,6 +125,12 @@ class Determinant(keras.layers.Layer):
         return tf.linalg.cholesky(matrices)[:, 0]
 
 
+def test_an_unknown_format_is_refused_before_anything_is_done(gaussian_agent, tmp_path):
+    with pytest.raises(ValueError, match=r"^format must be one of saved_model, litert, onnx, got 'tf_saved_model'$"):
+        gaussian_agent.export(tmp_path / "new", format="tf_saved_model")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("format", RUNTIMES)
 def test_a_network_that_cannot_be_converted_is_refused_and_nothing_is_written(format, tmp_path):
     network = keras.Sequential([keras.Input((3,)), Determinant()])
