@@ -145,7 +145,8 @@ def _of_spaces(env: gym.Env) -> Iterator[Finding]:
 
 def _has_bounds(box: gym.spaces.Box) -> bool:
     # As for the policy, the largest number of a dtype is not a bound: some environments write infinity so.
-    largest = np.finfo(box.dtype).max
+    dtype: Any = box.dtype
+    largest = np.finfo(dtype).max
     return bool((box.low > -largest).all() and (box.high < largest).all())
 
 

@@ -75,7 +75,7 @@ def make_wrapped(
         raise
 
 
-def _made(environment: str | Callable[[], gym.Env], env_kwargs: Mapping[str, Any]) -> gym.Env:
+def _made(environment: Any, env_kwargs: Mapping[str, Any]) -> gym.Env:
     if not isinstance(environment, str):
         if not callable(environment):
             found = f"a {type(environment).__name__} is neither (for an object's class, give the class itself)"
