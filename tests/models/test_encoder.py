@@ -87,7 +87,7 @@ def naive_inputs(space, rows, seen=None):
             np.ravel(x) for x in ((space.n, space.start) if space.shape == () else (space.nvec, space.start))
         )
         choices = rows.reshape(len(rows), -1) - starts
-        return np.concatenate([np.eye(size)[choices[:, i]] for i, size in enumerate(sizes)], axis=1)
+        return np.concatenate([np.sqrt(size) * np.eye(size)[choices[:, i]] for i, size in enumerate(sizes)], axis=1)
     if space.dtype == np.uint8:
         return rows.reshape(len(rows), -1) / space.high.max()
     numbers = rows.reshape(len(rows), -1).astype(np.float64)

@@ -25,8 +25,9 @@ class Encoder(keras.layers.Layer):
     """Observations -> inputs -> network -> (memory ->) output layer -> outputs [N, num_outputs].
 
     The inputs have the structure of the observations: vectors are normalised, images of bytes are divided by the
-    space's highest byte, choices are one-hot, and an action mask is left out. With a memory, the observations are
-    `Segments` of S times L = N rows, or one row of each environment with the memory's states (`step`).
+    space's highest byte, one of n choices is a one-hot vector times sqrt(n), and an action mask is left out. With a
+    memory, the observations are `Segments` of S times L = N rows, or one row of each environment with the memory's
+    states (`step`).
 
     Args:
       observations: spec of one observation, or the shape of a float32 vector.
@@ -227,7 +228,9 @@ def _read(part: PartSpec, rows: tf.Tensor) -> tf.Tensor:
         return tf.cast(rows, tf.float32)
     numbers = tf.reshape(tf.cast(rows, tf.int32), [-1, len(part.sizes)])
     choices = zip(part.starts, part.sizes, strict=True)
-    columns = [tf.one_hot(numbers[:, i] - start, size) for i, (start, size) in enumerate(choices)]
+    # Over equally likely choices, each input has a mean square of 1, as a normalised number has. With ones it would be
+    # 1 / n, and the damping would outweigh the Fisher matrix of the choices' weights.
+    columns = [tf.one_hot(numbers[:, i] - start, size, size**0.5) for i, (start, size) in enumerate(choices)]
     return tf.concat(columns, axis=-1)
 
 
