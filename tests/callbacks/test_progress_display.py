@@ -99,7 +99,7 @@ def test_a_terminal_shows_figures_and_progress_and_its_cursor_is_restored():
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     assert re.search(r"mean episode return\s+12\.34", text)
-    assert re.search(r"KL of the step\s+0\.0091", text)
+    assert re.search(r"mean KL of the step\s+0\.0091", text)
     assert re.search(r"steps per second\s+789", text)
     assert "250/1000" in text.replace(" ", "")
 

@@ -53,7 +53,7 @@ def _results(run: RunFolder, history: Mapping[str, Column]) -> dict[str, str]:
         "iterations": f"{len(history[STEPS])}",
         "steps refused": f"{np.count_nonzero(column('train/is_line_search_success') == 0)}",
         "return of training's last episodes": _number(column("rollout/ep_rew_mean")[-1]),
-        "largest KL of a step, nats": _number(kl[~np.isnan(kl)].max(initial=0)),
+        "largest mean KL of a step, nats": _number(kl[~np.isnan(kl)].max(initial=0)),
         "seconds": _number(np.floor(column("time/time_elapsed")[-1])),
     }
 
