@@ -342,7 +342,7 @@ def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
     options |= {"env-timeout": 77.0, "max-faults": 3, "restart-every": 5, "schedule-steps": 4321, "shards": 3}
     options |= {"update-parts": 4}
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    arguments += ["--eval-episodes=6", "--max-episode-steps=70", f"--run-dir={tmp_path / 'run'}"]
+    arguments += ["--eval-episodes=6", "--eval-envs=2", "--max-episode-steps=70", f"--run-dir={tmp_path / 'run'}"]
     main(["train", "--preset=none", *arguments])
     agent = calls["fit"].pop("self")
     making = {"env_kwargs": {}, "wrappers": [], "action_masks": "auto", "info_keys": ()}
@@ -361,7 +361,7 @@ def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
         **making,
     }
     evaluated = {"self": agent, "environment": "Pendulum-v1", "episodes": 6, "max_episode_steps": 70, "seed": 9}
-    assert calls["evaluate"] == {**evaluated, **making}
+    assert calls["evaluate"] == {**evaluated, "num_envs": 2, **making}
 
 
 GAUSSIAN = ["--env", "Pendulum-v1", "--initial-std", "0.25", "--state-dependent-std"]
