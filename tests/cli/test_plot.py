@@ -133,6 +133,16 @@ def test_a_curve_is_the_statistic_over_the_runs_on_common_steps(workplace, drawn
     assert ElementTree.parse("curves.svg").getroot().tag.endswith("svg")
 
 
+def test_a_run_that_cuts_the_line_of_its_group_is_named(workplace, capsys):
+    whole = [make_run(workplace / name, steps=(10, 20, end)) for name, end in (("a", 100), ("b", 96))]
+    short = make_run(workplace / "short", steps=(10, 20, 94), total_steps=94)
+    main(["plot", *map(str, whole)])
+    assert capsys.readouterr().err == ""
+    main(["plot", *map(str, whole), str(short)])
+    line = f"CartPole-v1, trpo: the line ends at 94 of 100 environment steps, with its shortest run, {short}"
+    assert capsys.readouterr().err.split() == line.split()
+
+
 @pytest.mark.parametrize(("x", "first", "last"), [("steps", 10, 30), ("iterations", 1, 3), ("seconds", 25, 75)])
 def test_curves_may_be_over_steps_iterations_or_seconds(workplace, drawn, x, first, last):
     main(["plot", str(make_run(workplace / "run")), "--x", x])
