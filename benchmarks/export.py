@@ -16,6 +16,7 @@ from benchmarks.learn import RUNS
 from benchmarks.runs import MODES, Run, read_suite, suite_name, suite_run
 from benchmarks.tables import RunResult, by_settings, read_table
 from tf_trpo.experiment.model_card import write_model_card
+from tf_trpo.messages import rounded
 
 
 class Median(NamedTuple):
@@ -105,7 +106,8 @@ def _checked(median: Median) -> Median:
 
 def _of_all_seeds(median: Median, suite: str) -> str:
     rows = "\n".join(
-        f"| {result.seed} | {result.deterministic:.1f} | {result.stochastic:.1f} |" for result in median.results
+        f"| {result.seed} | {rounded(result.deterministic)} | {rounded(result.stochastic)} |"
+        for result in median.results
     )
     of_all = f"the median of {len(median.results)} seeds of suite {suite_name(suite)}"
     return f"""Seed {median.run.seed} is {of_all}, by the return with {MODES[median.mode]} actions:

@@ -209,14 +209,14 @@ def test_a_report_shows_settings_versions_result_curves_and_a_table(workplace, r
     run = make_run(
         workplace / "run", np.arange(50.0), np.arange(10, 510, 10), COLUMNS, max_kl=0.125, hidden_sizes=[3, 5]
     )
-    (run / "evaluation.json").write_text('{"mean_return": 7.25, "std_return": 0.5, "mean_length": 1, "episodes": 3}')
+    (run / "evaluation.json").write_text('{"mean_return": 7.25, "std_return": 1.5, "mean_length": 1, "episodes": 3}')
     page = report(run)
     texts = [text for text in page.text if text]
     following = dict(itertools.pairwise(texts))
     assert following["max_kl"] == "0.125"
     assert following["hidden_sizes"] == "3, 5"
     assert following["python"] == "3"
-    assert following["return after training"] == "7.25 ± 0.50 over 3 episodes"
+    assert following["return after training"] == "7.25 ± 1.50 over 3 episodes"
     assert following["environment steps"] == "500"
     assert page.elements.count("img") == len(drawn_of(COLUMNS))
     rows = texts[texts.index("steps per second") + 1 : texts.index("Settings")]

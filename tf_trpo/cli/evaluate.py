@@ -13,6 +13,7 @@ from tf_trpo.experiment import RunFolder
 from tf_trpo.experiment.evaluating import evaluation_arguments, for_evaluation
 from tf_trpo.experiment.imports import check_imports
 from tf_trpo.experiment.settings import EPISODES, SEEDS
+from tf_trpo.messages import rounded
 from tf_trpo.ranges import require_allowed
 
 
@@ -62,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
         print(json.dumps(result))
     else:
         kind = "stochastic" if options.stochastic else "deterministic"
-        returned = f"mean return {result['mean_return']:.2f} +- {result['std_return']:.2f}"
+        returned = f"mean return {rounded(result['mean_return'], 2)} +- {rounded(result['std_return'], 2)}"
         print(f"{returned}, mean length {result['mean_length']:.1f}, {result['episodes']} episodes, {kind} actions")
         for name, mean in result.items():
             if name.startswith(("info/", "cost/")):
