@@ -37,7 +37,6 @@ COMMANDS = {
     "plot": ("suite_panels", "Plot"),
     "learning-curves": ("learning_curves", "LearningCurves"),
     "export": ("export", "Export"),
-    "kinds": ("kinds", "Kinds"),
     "film": ("film", "Film"),
     "cards": ("cards", "Cards"),
 }

@@ -67,6 +67,6 @@ def refreshed(path: Path) -> str:
 
 def _evaluation(text: str, actions: str) -> dict[str, float] | None:
     """Read an evaluation from the table of a card; None if the table has no row for it."""
-    number = r"([-\d.]+)"
+    number = r"([-+.\de]+)"
     row = re.search(rf"^\| {actions} \| {number} ± {number} \| {number} \| {number} \|$", text, re.MULTILINE)
     return None if row is None else dict(zip(_COLUMNS, map(float, row.groups()), strict=True))

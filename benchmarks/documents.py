@@ -34,7 +34,7 @@ Peers = Mapping[tuple[str, int], Mapping[str, Sequence[RunResult]]]
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """Print the results of a suite as a Markdown table, or update such tables in documents.
+    """Print the results of a suite as a Markdown table. Without a suite, update such tables in documents.
 
     In a document, a table stands between the lines <!-- results: SUITE --> and <!-- end of results -->. If the first
     line is <!-- results: SUITE crossed -->, the table has settings as rows and environments as columns; if it is
@@ -45,16 +45,23 @@ class Results:
     suite: str | None = None
     """Suite whose table is printed."""
     into: tuple[Path, ...] = ()
-    """Documents in which every table is updated."""
+    """Documents in which every table is updated; by default, without a suite, all documents that have tables."""
 
     def run(self) -> None:
         """Print the table; update the documents and print their paths."""
         if self.suite is not None:
             print(table_of(self.suite))
-        texts = [refreshed(path.read_text(encoding="utf-8")) for path in self.into]
-        for path, text in zip(self.into, texts, strict=True):
+        into = self.into or (with_tables() if self.suite is None else ())
+        texts = [refreshed(path.read_text(encoding="utf-8")) for path in into]
+        for path, text in zip(into, texts, strict=True):
             write_whole(path, text)
             print(path)
+
+
+def with_tables(root: Path = Path()) -> list[Path]:
+    """Return the documents of a checkout that have tables of results."""
+    documents = [*root.glob("*.md"), *(root / "benchmarks").glob("*.md"), *(root / "docs").rglob("*.md")]
+    return sorted(path for path in documents if _MARK.search(path.read_text(encoding="utf-8")))
 
 
 def refreshed(text: str) -> str:

@@ -15,8 +15,8 @@ from benchmarks.documents import RESULTS
 from benchmarks.learn import RUNS
 from benchmarks.runs import MODES, Run, read_suite, suite_name, suite_run
 from benchmarks.tables import RunResult, by_settings, read_table
-from tf_trpo.experiment import RunFolder
 from tf_trpo.experiment.model_card import write_model_card
+from tf_trpo.messages import rounded
 
 
 class Median(NamedTuple):
@@ -56,17 +56,18 @@ class Export:
         """Find and check all medians, then export them, and print the folder of each version.
 
         Raises:
-          OSError: the run folder of a median is missing.
-          ValueError: a suite has several names for an environment, or the run of a median cannot be repeated.
+          OSError: a file of a run cannot be read.
+          ValueError: a suite has several names for an environment, or the run of a median is missing or cannot be
+            repeated.
         """
         for median in [_checked(median) for median in self._medians()]:
             run = median.run
-            agent, evaluations = tf_trpo.load(run.path / "agent.keras"), run.evaluations()
+            agent, evaluations = tf_trpo.load(run.folder.agent), run.evaluations()
             model = self.output / run.entry.env.replace("/", "-")
             version = agent.export(model, environment=run.entry.env, evaluation=evaluations["deterministic"])
             steps = int(agent.env_steps.numpy())
             seeds = _of_all_seeds(median, self.suite)
-            write_model_card(Path(version), RunFolder(run.path), steps, evaluations, seeds=seeds)
+            write_model_card(Path(version), run.folder, steps, evaluations, seeds=seeds)
             print(version)
 
     def _medians(self) -> list[Median]:
@@ -105,7 +106,8 @@ def _checked(median: Median) -> Median:
 
 def _of_all_seeds(median: Median, suite: str) -> str:
     rows = "\n".join(
-        f"| {result.seed} | {result.deterministic:.1f} | {result.stochastic:.1f} |" for result in median.results
+        f"| {result.seed} | {rounded(result.deterministic)} | {rounded(result.stochastic)} |"
+        for result in median.results
     )
     of_all = f"the median of {len(median.results)} seeds of suite {suite_name(suite)}"
     return f"""Seed {median.run.seed} is {of_all}, by the return with {MODES[median.mode]} actions:

@@ -8,6 +8,7 @@ import functools
 import json
 import multiprocessing
 import shutil
+import signal
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
@@ -79,9 +80,9 @@ class Learn:
 def _is_finished(run: Run, episodes: int) -> bool:
     # Called for all runs before the first training, so that wrong settings are found early.
     settings = json.loads(json.dumps(run.experiment.flat()))
-    if not run.finished.is_file():
+    if not run.is_finished:
         return False
-    then = run.config()["settings"]
+    then = run.folder.read_config()["settings"]
     differing = [name for name in settings if settings[name] != then.get(name)]
     if differing:
         raise ValueError(f"{run.path} was trained with other settings ({', '.join(differing)}): remove it")
@@ -101,8 +102,10 @@ def _train(run: Run, episodes: int) -> None:
     # Delete an unfinished run, which was interrupted.
     shutil.rmtree(run.path, ignore_errors=True)
     experiment = run.experiment
-    experiment.train(run.path)
-    agent = tf_trpo.load(run.path / "agent.keras")
+    trained = experiment.train(run.path)
+    if trained.stopped_by is not None:
+        raise RuntimeError(f"{signal.Signals(trained.stopped_by).name} stopped it; the next call trains it again")
+    agent = tf_trpo.load(run.folder.agent)
     # Other episodes than those of evaluations during training, whose seed is the run's.
     how = {**evaluation_arguments(experiment), "seed": run.seed + 1_000_000}
     evaluations = {

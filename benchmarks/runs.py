@@ -15,6 +15,7 @@ import yaml
 
 from benchmarks.tables import CostResult, CurvePoint, RunResult, learning_curve
 from tf_trpo import Experiment, locks
+from tf_trpo.experiment import RunFolder
 from tf_trpo.experiment.model_card import ACTIONS as MODES
 from tf_trpo.figures.histories import read_history
 
@@ -84,10 +85,15 @@ class Run(NamedTuple):
         """File with the evaluations of the trained agent, which is written last."""
         return self.path / "final_evaluations.json"
 
-    def config(self) -> dict[str, Any]:
-        """Read config.json."""
-        config: dict[str, Any] = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
-        return config
+    @property
+    def folder(self) -> RunFolder:
+        """The run folder that training writes."""
+        return RunFolder(self.path)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run was trained to its end and evaluated; a run that a signal stopped is not."""
+        return self.folder.is_complete() and self.finished.is_file()
 
     def evaluations(self) -> dict[str, dict[str, float]]:
         """Read the evaluations of a finished run: mean_return, std_return, mean_length and episodes for each mode."""
@@ -96,7 +102,7 @@ class Run(NamedTuple):
 
     def result(self) -> RunResult:
         """Return the row of a finished run."""
-        config, evaluations = self.config(), self.evaluations()
+        config, evaluations = self.folder.read_config(), self.evaluations()
         deterministic, stochastic = (evaluations[mode] for mode in MODES)
         return RunResult(
             self.entry.env,
@@ -108,13 +114,13 @@ class Run(NamedTuple):
             stochastic["mean_return"],
             stochastic["std_return"],
             int(deterministic["episodes"]),
-            float(read_history(self.path / "history.csv")["time/time_elapsed"][-1]),
+            float(read_history(self.folder.history)["time/time_elapsed"][-1]),
             config.get("commit") or "",
         )
 
     def costs(self) -> list[CostResult]:
         """Return a row for each cost of a finished run."""
-        evaluations, steps = self.evaluations(), self.config()["settings"]["total_steps"]
+        evaluations, steps = self.evaluations(), self.folder.read_config()["settings"]["total_steps"]
         deterministic, stochastic = (evaluations[mode] for mode in MODES)
         names = [name for name in deterministic if name.startswith("cost/")]
         run = (self.entry.env, self.entry.name, self.seed, steps)
@@ -122,7 +128,7 @@ class Run(NamedTuple):
 
     def curve(self) -> list[CurvePoint]:
         """Return the learning curve of a finished run."""
-        history = read_history(self.path / "history.csv")
+        history = read_history(self.folder.history)
         steps = history["time/total_timesteps"]
         unknown = np.full_like(steps, np.nan)
         return learning_curve(
@@ -132,7 +138,7 @@ class Run(NamedTuple):
             self.entry.env,
             self.entry.name,
             self.seed,
-            total_steps=self.config()["settings"]["total_steps"],
+            total_steps=self.folder.read_config()["settings"]["total_steps"],
             points=CURVE_POINTS,
         )
 

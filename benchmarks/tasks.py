@@ -1,4 +1,4 @@
-"""Environments for benchmarks: tasks with a known optimum in various units and action spaces, images, slow steps.
+"""Environments for benchmarks: tasks with a known optimum in various action spaces, images, slow steps.
 
 Workers and peers import this module, so it must not import TensorFlow.
 """
@@ -16,44 +16,15 @@ from gymnasium import spaces
 
 MEMORY = "memory, MB"
 """Key of the figure that `Weighed` adds."""
-LEVER, SWITCHES, ARM = (
-    spaces.MultiDiscrete([3, 2]),
-    spaces.MultiBinary(3),
-    spaces.Dict(choice=spaces.Discrete(3), force=spaces.Box(-10.0, 10.0, (1,), np.float64)),
-)
-
-
-class Reach(gym.Env):
-    """Push a point to the origin within 10 steps; the best mean return is -0.66.
-
-    Args:
-      low, high: bounds of the actions, which are rescaled so that the task is always the same.
-    """
-
-    observation_space = spaces.Box(-1.0, 1.0, (2,), np.float64)
-
-    def __init__(self, low: float = -1.0, high: float = 1.0) -> None:
-        self.action_space = spaces.Box(low, high, (2,), np.float32)
-        self._centre, self._half = (high + low) / 2, (high - low) / 2
-        self._position, self._steps = np.zeros(2), 0
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        super().reset(seed=seed)
-        self._position, self._steps = self.np_random.uniform(-1.0, 1.0, 2), 0
-        return self._position.copy(), {}
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        push = (np.asarray(action, np.float64) - self._centre) / self._half
-        self._position = np.clip(self._position + 0.3 * push, -1.0, 1.0)
-        self._steps += 1
-        return self._position.copy(), -float(np.abs(self._position).sum()), False, self._steps == 10, {}
+LEVER = spaces.MultiDiscrete([3, 2])
+ARM = spaces.Dict(choice=spaces.Discrete(3), force=spaces.Box(-10.0, 10.0, (1,), np.float64))
 
 
 class Match(gym.Env):
     """Choose the action that an observation of two numbers and a card determines. One step; the best reward is 1.
 
     Args:
-      action_space: `LEVER`, `SWITCHES` or `ARM`.
+      action_space: `LEVER` or `ARM`.
     """
 
     observation_space = spaces.Dict(numbers=spaces.Box(-1.0, 1.0, (2,), np.float64), card=spaces.Discrete(3))
@@ -68,11 +39,9 @@ class Match(gym.Env):
         return self._observation(), {}
 
     def step(self, action: Any) -> tuple[dict, float, bool, bool, dict]:
-        first, second = self._numbers
+        first = self._numbers[0]
         if self.action_space == LEVER:
             right = [action[0] == self._card, action[1] == (first > 0)]
-        elif self.action_space == SWITCHES:
-            right = [action[0] == (first > 0), action[1] == (second > 0), action[2] == (self._card == 1)]
         else:
             right = [action["choice"] == self._card, 1.0 - min(1.0, abs(action["force"][0] - 10.0 * first) / 10.0)]
         return self._observation(), float(np.mean(right)), True, False, {}

@@ -28,13 +28,15 @@ PRESETS = {"fast": ("mujoco", "fast"), "default": ("none",)}
 """Name of our settings -> the presets of `train`."""
 SB3 = "sb3-contrib"
 _SB3_STEPS, _SB3_BATCH = 1_000_000, 2_048
+_EPISODES = 20
+"""Episodes of an evaluation."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TimeToResult(Tables):
     """Measure the seconds from the command `train` to the return that sb3-contrib's TRPO has after a million steps.
 
-    `train` evaluates the policy now and then over 10 episodes with the most likely actions. A run ends when their mean
+    `train` evaluates the policy now and then over 20 episodes with the most likely actions. A run ends when their mean
     return is at least the mean final return of sb3-contrib's seeds. The time of sb3-contrib is that of a whole training
     of a million steps: its start, and the time of `sb3_steps` steps, multiplied up. "Of its first passage" is the part
     of this time until the mean of its learning curves, if it ever does, reaches the same return. Its process uses one
@@ -117,7 +119,8 @@ class TimeToResult(Tables):
         folder = self.runs_dir / env / name / str(seed)
         shutil.rmtree(folder, ignore_errors=True)
         settings = {"env": env, "seed": seed, "total_steps": self.total_steps, "eval_every": self.eval_every}
-        settings |= {"checkpoint_every": 0, "histogram_every": 0, "run_dir": folder, "quiet": True}
+        settings |= {"eval_episodes": _EPISODES, "checkpoint_every": 0, "histogram_every": 0}
+        settings |= {"run_dir": folder, "quiet": True}
         presets = [word for preset in PRESETS[name] for word in as_options({"preset": preset})]
         command = [sys.executable, "-m", "tf_trpo", "train", *presets, *as_options(settings)]
         found = _reached(command, folder / "history.csv", target)

@@ -209,7 +209,7 @@ def card_metrics(card):
     for metric in result["metrics"]:
         assert metric.keys() == {"type", "value", "name"}
         assert metric["type"] == "mean_reward"
-        assert re.fullmatch(r"-?\d+\.\d \+/- \d+\.\d", metric["value"])
+        assert re.fullmatch(r"-?[\d.]+(e-\d+)? \+/- [\d.]+(e-\d+)?", metric["value"])
     with contextlib.suppress(ImportError):
         from huggingface_hub import ModelCard
 

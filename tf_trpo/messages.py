@@ -39,6 +39,11 @@ def stream(name: Name = "stderr") -> TextIO:
     return cast(TextIO, _Unfailing(getattr(sys, name)))
 
 
+def rounded(value: float, decimals: int = 1) -> str:
+    """Format a number with some decimals; between -1 and 1 with four digits, so that no small number looks like 0."""
+    return f"{value:.4g}" if 0 < abs(value) < 1 else f"{value:.{decimals}f}"
+
+
 def say(message: str, on: Name = "stderr") -> None:
     """Print a message, if it can be written, on standard error or output."""
     print(message, file=stream(on), flush=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.documents import crossed, read_peers, refreshed, summary, table_of
+from benchmarks.documents import Results, crossed, read_peers, refreshed, summary, table_of
 from benchmarks.tables import CostResult, RunResult, read_table, write_table
 
 RETURNS = {0: (1.0, 10.0), 1: (2.0, 20.0), 2: (6.0, 60.0), 3: (100.0, -1000.0)}
@@ -91,6 +91,20 @@ def test_two_suites_stand_beside_each_other_with_the_environments_of_the_first()
     ]
     begin, end = "<!-- results: t beside s -->", "<!-- end of results -->"
     assert refreshed(f"{begin}\n{end}") == f"{begin}\n\n{table_of('t', 'beside s')}\n\n{end}"
+
+
+def test_without_a_suite_every_document_with_tables_is_updated(tables, capsys):
+    marks = "<!-- results: t -->\n{}<!-- end of results -->\n"
+    paths = [Path("README.md"), Path("benchmarks/trials.md"), Path("docs/a/page.md")]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(marks.format(""))
+    Path("docs/other.md").write_text("`<!-- results: t -->`")
+    Results(suite="t").run()
+    assert capsys.readouterr().out == f"{table_of('t')}\n"
+    Results().run()
+    assert capsys.readouterr().out.split() == [str(path) for path in paths]
+    assert {path.read_text() for path in paths} == {marks.format(f"\n{table_of('t')}\n\n")}
 
 
 def test_a_document_is_changed_only_between_its_marks():

@@ -5,7 +5,9 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,9 +87,31 @@ def test_the_final_evaluation_has_the_settings_of_the_run_and_other_episodes(mon
     Path("tiny.yaml").write_text("CartPole-v1: {small: {max_episode_steps: 30, info_keys: [speed]}}")
     (entry,) = read_suite("tiny.yaml")
     monkeypatch.setattr(learn_module.tf_trpo, "load", lambda path: Agent)
-    monkeypatch.setattr(experiment.Experiment, "train", lambda self, path: path.mkdir(parents=True))
+    monkeypatch.setattr(experiment.Experiment, "train", trained_until(None))
     learn_module._train(suite_run(entry, 3, Path("runs"), "tiny.yaml"), 2)
     assert asked == [("CartPole-v1", 2, sampled, 1_000_003, 30, ("speed",)) for sampled in (False, True)]
+
+
+def trained_until(signal_number):
+    """A training that only makes the folder, as if it was stopped by a signal."""
+
+    def train(self, path):
+        path.mkdir(parents=True)
+        return SimpleNamespace(stopped_by=signal_number)
+
+    return train
+
+
+def test_a_run_that_a_signal_stops_is_no_result(entry, monkeypatch):
+    run = suite_run(entry, 0, Path("runs/learn"), "tiny.yaml")
+    monkeypatch.setattr(learn_module.tf_trpo, "load", lambda path: pytest.fail("it was evaluated"))
+    monkeypatch.setattr(experiment.Experiment, "train", trained_until(signal.SIGINT))
+    with pytest.raises(RuntimeError, match="SIGINT stopped it; the next call trains it again"):
+        learn_module._train(run, 2)
+    finished_run(entry, 0)
+    assert run.is_finished
+    run.folder.evaluation.unlink()  # which only a whole training writes
+    assert not run.is_finished
 
 
 def finish_or_fail(run, episodes):
@@ -114,6 +138,7 @@ def finished_run(entry, seed, **changes):
         "50000,5,,0.01\n100000,9.5,30,0.005\n"
     )
     evaluation = {"mean_return": 10.0 + seed, "std_return": 1.0, "mean_length": 9.0, "episodes": 2}
+    run.folder.evaluation.write_text(json.dumps(evaluation))
     run.finished.write_text(json.dumps(dict.fromkeys(("deterministic", "stochastic"), evaluation)))
 
 

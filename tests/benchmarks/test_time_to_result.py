@@ -83,6 +83,8 @@ def test_a_training_is_timed_to_the_evaluation_that_reaches_the_peers_return_and
     # An untrained agent falls after about 10 to 25 steps.
     assert 2_000 <= ours.steps <= 100_000
     assert 1.0 < ours.seconds < 120.0
+    config = json.loads(Path("runs/time/CartPole-v1/default/3/config.json").read_text())
+    assert f"over {config['settings']['eval_episodes']} episodes" in TimeToResult.__doc__
     asked = json.loads(Path("asked").read_text())
     assert (asked["steps"], asked["num_envs"], asked["episodes"]) == (10_000, 2, 0)
     assert asked["arguments"]["n_steps"] == 1024

@@ -27,8 +27,13 @@ def test_the_layout_has_every_chart_and_its_first_category_is_open(layout):
     }
     assert [category.closed for category in layout.category] == [False, *([True] * (len(CHARTS) - 1))]
     # The first category is the most important one.
-    assert {"Return", "KL of the step and its limit, nats", "Explained variance"} <= set(CHARTS["Learning"])
+    assert {"Return", "KL of the candidate and its limit, nats", "Explained variance"} <= set(CHARTS["Learning"])
     assert next(iter(CHARTS)) == "Learning"
+
+
+def test_the_kl_next_to_its_limit_is_the_one_that_is_limited():
+    # With the constraint "max" this is the largest KL, next to which the mean would always look small.
+    assert CHARTS["Learning"]["KL of the candidate and its limit, nats"][0] == "train/candidate_kl"
 
 
 def test_a_chart_shows_its_figures_and_no_others(layout):

@@ -24,6 +24,9 @@ class StandIn:
         steps = float(self.env_steps.numpy())
         return {"mean_return": steps, "std_return": 0.0, "mean_length": -steps, "episodes": 1}
 
+    def get_weights(self):
+        return [self.env_steps.numpy()]
+
     def check_directory(self, directory):
         self.checked.append((str(directory), int(self.env_steps)))
 
@@ -72,6 +75,15 @@ def test_results_are_only_in_the_logs_of_iterations_with_an_evaluation(checked):
         for steps in (None, 100, None, 230, 320, None)
     ]
     assert stand_in.evaluated == [("CartPole-v1", {"episodes": 7, "seed": 3})] * 3
+
+
+def test_a_result_is_present_until_the_weights_change(checked):
+    callback = Evaluate("CartPole-v1", 100)
+    assert callback.present_result() is None
+    stand_in, _ = run(callback, 0, 60, 100)
+    assert callback.present_result() == stand_in.evaluate("CartPole-v1")
+    stand_in.env_steps.assign(101)
+    assert callback.present_result() is None
 
 
 def test_a_resumed_training_is_evaluated_at_the_same_steps_as_an_uninterrupted_one(checked):

@@ -61,6 +61,10 @@ def test_without_a_terminal_there_are_lines_without_control_codes():
     )
 
 
+def test_returns_of_small_rewards_do_not_look_like_0():
+    assert "return -1.5e-06  length" in shown(plain(), figures(100) | {"rollout/ep_rew_mean": -1.5e-6})
+
+
 def test_lines_come_no_more_often_than_the_interval():
     text = shown(plain(), *(figures(steps) for steps in range(100, 1100, 100)), interval=3600.0)
     assert [line.split()[1] for line in text.splitlines()] == ["100/1000", "1000/1000"]
@@ -99,7 +103,7 @@ def test_a_terminal_shows_figures_and_progress_and_its_cursor_is_restored():
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     assert re.search(r"mean episode return\s+12\.34", text)
-    assert re.search(r"KL of the step\s+0\.0091", text)
+    assert re.search(r"mean KL of the step\s+0\.0091", text)
     assert re.search(r"steps per second\s+789", text)
     assert "250/1000" in text.replace(" ", "")
 

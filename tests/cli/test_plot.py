@@ -133,6 +133,16 @@ def test_a_curve_is_the_statistic_over_the_runs_on_common_steps(workplace, drawn
     assert ElementTree.parse("curves.svg").getroot().tag.endswith("svg")
 
 
+def test_a_run_that_cuts_the_line_of_its_group_is_named(workplace, capsys):
+    whole = [make_run(workplace / name, steps=(10, 20, end)) for name, end in (("a", 100), ("b", 96))]
+    short = make_run(workplace / "short", steps=(10, 20, 94), total_steps=94)
+    main(["plot", *map(str, whole)])
+    assert capsys.readouterr().err == ""
+    main(["plot", *map(str, whole), str(short)])
+    line = f"CartPole-v1, trpo: the line ends at 94 of 100 environment steps, with its shortest run, {short}"
+    assert capsys.readouterr().err.split() == line.split()
+
+
 @pytest.mark.parametrize(("x", "first", "last"), [("steps", 10, 30), ("iterations", 1, 3), ("seconds", 25, 75)])
 def test_curves_may_be_over_steps_iterations_or_seconds(workplace, drawn, x, first, last):
     main(["plot", str(make_run(workplace / "run")), "--x", x])
@@ -199,14 +209,14 @@ def test_a_report_shows_settings_versions_result_curves_and_a_table(workplace, r
     run = make_run(
         workplace / "run", np.arange(50.0), np.arange(10, 510, 10), COLUMNS, max_kl=0.125, hidden_sizes=[3, 5]
     )
-    (run / "evaluation.json").write_text('{"mean_return": 7.25, "std_return": 0.5, "mean_length": 1, "episodes": 3}')
+    (run / "evaluation.json").write_text('{"mean_return": 7.25, "std_return": 1.5, "mean_length": 1, "episodes": 3}')
     page = report(run)
     texts = [text for text in page.text if text]
     following = dict(itertools.pairwise(texts))
     assert following["max_kl"] == "0.125"
     assert following["hidden_sizes"] == "3, 5"
     assert following["python"] == "3"
-    assert following["return after training"] == "7.25 ± 0.50 over 3 episodes"
+    assert following["return after training"] == "7.25 ± 1.50 over 3 episodes"
     assert following["environment steps"] == "500"
     assert page.elements.count("img") == len(drawn_of(COLUMNS))
     rows = texts[texts.index("steps per second") + 1 : texts.index("Settings")]
@@ -237,11 +247,11 @@ def test_text_from_files_is_escaped_and_a_report_needs_no_network_and_runs_no_sc
 def test_a_report_has_only_the_columns_of_the_history(workplace, report):
     history = f"{STEPS},train/value_loss,train/kl_divergence_loss\n1,2,\n2,1,0.5\n"
     page = report(broken(workplace / "run", "history.csv", history))
-    assert page.elements.count("img") == 3
+    assert page.elements.count("img") == 2
     texts = [text for text in page.text if text]
     following = dict(itertools.pairwise(texts))
-    assert following["largest KL of a step, nats"] == "0.5"
-    assert texts[texts.index("KL of the step") - 1 :][:5] == ["steps", "KL of the step", "1", "2", "0.5"]
+    assert following["largest mean KL of a step, nats"] == "0.5"
+    assert texts[texts.index("mean KL of the step") - 1 :][:5] == ["steps", "mean KL of the step", "1", "2", "0.5"]
 
 
 @pytest.mark.parametrize(

@@ -333,7 +333,7 @@ def test_what_steps_do_not_depend_on_may_change(run):
     run.evaluation.unlink()
     changed = {"checkpoint_every": 7, "histogram_every": 0, "max_faults": 3, "eval_every": 20, "eval_episodes": 3}
     changed |= {"env_timeout": 900.0, "chunk_size": 16, "fisher_vector_product": "double-backprop"}
-    changed |= {"max_episode_steps": 900}
+    changed |= {"max_episode_steps": 900, "eval_envs": 2}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in changed.items()]
     main(["train", "--resume", str(run.path), "--quiet", *options])
     assert {name: tf_trpo.Experiment.from_run(run.path).flat()[name] for name in changed} == changed

@@ -28,6 +28,7 @@ from tf_trpo.cli import main
 from tf_trpo.experiment.run_folder import RunFolder, free_run_folder
 from tf_trpo.figures.charts import STEPS
 from tf_trpo.figures.histories import read_history
+from tf_trpo.messages import rounded
 from tf_trpo.rollouts import VineSettings
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -135,7 +136,10 @@ def test_standard_error_shows_progress_and_nothing_of_tensorflow(run, trained):
 
 def test_standard_output_shows_the_result_and_what_to_do_next(run, trained):
     result = json.loads((run / "evaluation.json").read_text())
-    assert f"Mean return {result['mean_return']:.1f} +- {result['std_return']:.1f} over 4 episodes" in trained.stdout
+    assert (
+        f"Mean return {rounded(result['mean_return'])} +- {rounded(result['std_return'])} over 4 episodes"
+        in trained.stdout
+    )
     assert "Run folder: my run\n" in trained.stdout
     assert "-m tf_trpo serve 'my run/saved_model' --name CartPole-v1\n" in trained.stdout
 
@@ -299,7 +303,7 @@ def test_an_evaluation_is_reproducible_and_one_line_without_json(finished, evalu
     assert evaluation == finished.folder.read_evaluation()
     assert evaluation["mean_return"] == evaluation["mean_length"] > 0
     assert evaluated("--seed", "6") == (
-        f"mean return {evaluation['mean_return']:.2f} +- {evaluation['std_return']:.2f}, "
+        f"mean return {rounded(evaluation['mean_return'], 2)} +- {rounded(evaluation['std_return'], 2)}, "
         f"mean length {evaluation['mean_length']:.1f}, 2 episodes, deterministic actions\n"
     )
 
@@ -342,7 +346,7 @@ def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
     options |= {"env-timeout": 77.0, "max-faults": 3, "restart-every": 5, "schedule-steps": 4321, "shards": 3}
     options |= {"update-parts": 4}
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    arguments += ["--eval-episodes=6", "--max-episode-steps=70", f"--run-dir={tmp_path / 'run'}"]
+    arguments += ["--eval-episodes=6", "--eval-envs=2", "--max-episode-steps=70", f"--run-dir={tmp_path / 'run'}"]
     main(["train", "--preset=none", *arguments])
     agent = calls["fit"].pop("self")
     making = {"env_kwargs": {}, "wrappers": [], "action_masks": "auto", "info_keys": ()}
@@ -361,7 +365,7 @@ def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
         **making,
     }
     evaluated = {"self": agent, "environment": "Pendulum-v1", "episodes": 6, "max_episode_steps": 70, "seed": 9}
-    assert calls["evaluate"] == {**evaluated, **making}
+    assert calls["evaluate"] == {**evaluated, "num_envs": 2, **making}
 
 
 GAUSSIAN = ["--env", "Pendulum-v1", "--initial-std", "0.25", "--state-dependent-std"]

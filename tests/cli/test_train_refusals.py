@@ -45,7 +45,7 @@ OUT_OF_RANGE = {
     "0 1.5 nan": "curvature_fraction demonstration_decay",
     "-1 4097": "preconditioner_rank",
     "-1 10001": "workers",
-    "0 10001": "update_parts",
+    "0 10001": "update_parts eval_envs",
     "-0.1 1.5 nan": "gamma gae_lambda",
     "0 nan inf": "advantage_clip max_radius",
     "monte-carlo": "value_target",

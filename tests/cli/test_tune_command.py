@@ -32,7 +32,7 @@ def test_train_accepts_the_best_settings(base, tmp_path, monkeypatch, capsys):
     (tmp_path / "space.yaml").write_text("max_kl: {low: 1e-3, high: 0.1, log: true}\ngamma: [0.9, 0.99]\n")
     main(["tune", "--env", "CartPole-v1", *base, *TINY, "--space", "space.yaml", "--output", "found"])
     captured = capsys.readouterr()
-    assert captured.err.startswith("default settings: preset none\n")
+    assert captured.err.startswith("default settings: preset none; trainings of 64 steps\n")
     assert [line.split()[:3] for line in captured.err.splitlines()[1:4]] == [
         ["trial", str(i), "complete"] for i in range(3)
     ]
@@ -75,6 +75,15 @@ def test_options_are_those_of_the_search_and_the_settings_of_train(tmp_path):
     )
     assert options.output is None
     assert source == "preset classic_control, for Pendulum-v1"
+
+
+def test_without_steps_trainings_are_as_long_as_the_preset_says(tmp_path):
+    (tmp_path / "mine.yaml").write_text("total_steps: 300000")
+    for arguments, steps in ((["--preset", str(tmp_path / "mine.yaml")], 300_000), (["--env", "Hopper-v5"], 1_000_000)):
+        _, tuning, _ = read_command(arguments)
+        assert tuning.experiment.run.total_steps == steps
+        assert "total_steps" not in tuning.fixed_settings
+        assert read_command([*arguments, "--steps", "500"])[1].experiment.run.total_steps == 500
 
 
 def test_settings_that_are_given_as_options_are_not_searched_by_default():

@@ -88,6 +88,26 @@ def test_a_function_may_return_a_list():
         record(lambda observation: ["left"], "Pendulum-v1", 1)
 
 
+def test_a_function_gets_the_masks_of_an_environment():
+    def first_allowed(observation):
+        return int(np.flatnonzero(observation["action_mask"])[0])
+
+    [episode] = record(first_allowed, "Taxi-v4", 1, action_masks="info", max_episode_steps=4).episodes
+    assert set(episode.observations) == {"observation", "action_mask"}
+    rows = enumerate(episode.actions.tolist())
+    assert all(episode.observations["action_mask"][step, action] for step, action in rows)
+
+
+def test_the_action_is_recorded_that_was_taken_even_if_the_environment_changes_it():
+    class Doubling(gym.ActionWrapper):
+        def action(self, action):
+            action *= 2
+            return action
+
+    [episode] = record(lambda observation: [0.5], "Pendulum-v1", 1, wrappers=[Doubling], max_episode_steps=2).episodes
+    assert episode.actions.tolist() == [[0.5]] * 2
+
+
 def test_a_demonstrator_that_cannot_act_is_refused(walk, tmp_path):
     with pytest.raises(TypeError, match="cannot act: give an agent of tf_trpo"):
         record(3, walk)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.compare import Compare
-from benchmarks.documents import FOLDERS, refreshed
+from benchmarks.documents import FOLDERS, refreshed, with_tables
 from benchmarks.report import markdown
 from benchmarks.runs import suites
 from benchmarks.tables import CurvePoint, PublishedResult, RunResult, by_settings, read_table
@@ -16,15 +16,14 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
 PEERS = RESULTS / "peers"
 PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "trials.md", *sorted((ROOT / "docs").rglob("*.md"))]
-WITH_TABLES = [path for path in PAGES if re.search("^<!-- results:", path.read_text(encoding="utf-8"), re.M)]
+PAGES = with_tables(ROOT)
 SUITES = sorted(path.parent.name for folder in FOLDERS for path in (ROOT / folder).glob("*/results.csv"))
 SUITES.remove(PEERS.name)
 
 
-@pytest.mark.parametrize("path", WITH_TABLES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_the_tables_of_a_page_are_those_of_the_repository(path, monkeypatch):
-    """If this fails: python -m benchmarks results --into PAGE."""
+    """If this fails: python -m benchmarks results."""
     monkeypatch.chdir(ROOT)
     text = path.read_text(encoding="utf-8")
     assert refreshed(text) == text

@@ -34,7 +34,7 @@ def free_port():
 @pytest.fixture
 def checkout(tmp_path):
     """A checkout whose .venv is the current Python's."""
-    for name in ("tf_trpo", "scripts", "setup.cfg", "pyproject.toml", "Makefile"):
+    for name in ("tf_trpo", "scripts", "setup.cfg", "pyproject.toml", "Makefile", "constraints.txt"):
         (tmp_path / name).symlink_to(ROOT / name)
     binaries = tmp_path / ".venv" / "bin"
     binaries.mkdir(parents=True)

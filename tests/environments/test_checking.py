@@ -53,8 +53,21 @@ class WithoutSpace(Good):
     observation_space = None
 
 
+class WithoutActions(gym.Env):
+    observation_space = Good.observation_space
+
+
 class Unbounded(Good):
     action_space = spaces.Box(np.array([-1, -np.inf], np.float32), np.ones(2, np.float32))
+
+
+class HalfBounded(Good):
+    """Has a lower bound only: the largest float32 stands for infinity."""
+
+    action_space = spaces.Dict(push=spaces.Box(0, float(np.finfo(np.float32).max), (1,), np.float32))
+
+    def step(self, action):
+        return super().step(np.clip(action["push"], 0, 1))
 
 
 class NotANumber(Good):
@@ -95,6 +108,16 @@ class EqualReturns(Good):
 class UnequalRewards(Good):
     def reward(self):
         return 1e6 if self.is_over() else 0.1
+
+
+class TinyRewards(Good):
+    def reward(self):
+        return 1e-20 * self.position
+
+
+class HugeRewards(Good):
+    def reward(self):
+        return 1e20 * self.position
 
 
 class Endless(Good):
@@ -211,6 +234,23 @@ class NothingAllowed(Good):
         return np.array([0, 0, 0] if self.time == 3 else [1, 1, 1])
 
 
+class MaskedIntegers(Good):
+    """Allows 1 only, but nothing in step 4."""
+
+    observation_space = spaces.Dict(walk=Good.observation_space, action_mask=spaces.MultiBinary(3))
+    action_space = spaces.Box(-1, 1, (1,), np.int8)
+
+    def step(self, action):
+        assert action == 1 or self.time == 3
+        return super().step(action)
+
+    def observation(self):
+        return {"walk": super().observation(), "action_mask": np.array([0, 0, self.time != 3], np.int8)}
+
+    def is_over(self):
+        return self.position > 3.5
+
+
 made_before = Good()
 
 
@@ -242,7 +282,9 @@ BAD = {
     OfText: "error observation-space",
     OfSequences: "error spaces",
     WithoutSpace: "error no-space",
+    WithoutActions: "error no-space",
     Unbounded: "warning unbounded-actions",
+    HalfBounded: "warning unbounded-actions",
     NotANumber: "error not-finite",
     InfiniteReward: "error not-finite",
     Outside: "warning outside-space",
@@ -250,6 +292,8 @@ BAD = {
     NoReward: "warning no-reward",
     EqualReturns: "warning equal-rewards",
     UnequalRewards: "warning unequal-rewards",
+    TinyRewards: "warning reward-range",
+    HugeRewards: "warning reward-range",
     Endless: "warning no-end",
     OtherRandomness: "warning not-reproducible",
     Remembering: "warning not-reproducible",
@@ -265,6 +309,7 @@ BAD = {
     Slow: "warning slow",
     Unmakeable: "error cannot-be-made",
     NothingAllowed: "warning empty-mask",
+    MaskedIntegers: "warning empty-mask",
     always_the_same: "error one-only",
     OnlyOne: "error one-only",
     with_statistics: "warning running-statistics",
@@ -273,6 +318,10 @@ BAD = {
 WORDS = {
     OfText: "leave it out by tf_trpo.environments.WithoutText",
     OfSequences: "the action space Sequence(Discrete(2)",
+    WithoutSpace: "the environment's observation_space is None, which is not a Gymnasium space",
+    WithoutActions: "the environment has no action_space (AttributeError: ",
+    Unbounded: "the action lacks a bound in at least one dimension",
+    HalfBounded: "push lacks a bound in at least one dimension",
     NotANumber: "nan at [0] of the observation after step 4 of an episode",
     InfiniteReward: "a reward of inf in step 2 of an episode",
     Outside: "of the observation part walk after",
@@ -316,16 +365,54 @@ def test_a_good_environment_has_no_finding_and_its_facts_are_reported():
     assert "of random actions" in report.facts["episodes"]
 
 
+def test_an_environment_that_changes_its_action_is_reproducible():
+    class Doubling(Good):
+        def step(self, action):
+            action *= 2
+            return super().step(action)
+
+    assert check_environment(Doubling, steps=300).findings == ()
+
+
 def test_a_time_limit_counts_even_if_no_episode_reaches_it():
     report = check_environment(lambda: gym.wrappers.TimeLimit(Endless(), 1000), steps=50)
     assert report.findings == ()
     assert report.facts["time limit"] == "that of a wrapper"
 
 
+@pytest.mark.parametrize(
+    ("environment", "making", "words"),
+    [
+        (Good(), {}, "given by its Gymnasium id or by a function that makes it; a Good is neither"),
+        (Good, {"env_kwargs": {"size": 3}}, "env_kwargs go with an environment id"),
+        (Good, {"wrappers": ["gymnasium:NoSuchWrapper"]}, "the wrapper gymnasium:NoSuchWrapper cannot be imported"),
+        (Good, {"action_masks": "info"}, "can be masked, not those of Box"),
+    ],
+    ids=["object", "arguments", "wrapper", "masks"],
+)
+def test_what_is_wrong_with_an_argument_does_not_blame_the_environment(environment, making, words):
+    [finding] = check_environment(environment, steps=10, **making).findings
+    assert finding.name == "cannot-be-made"
+    assert words in finding.what
+    assert finding.advice.startswith("correct ")
+
+
 def test_a_key_that_no_info_has_is_a_finding():
     [finding] = check_environment(Good, steps=100, info_keys=["is_success", "score"]).findings
     assert finding.name == "no-figure"
     assert "'score'" in finding.what
+
+
+def test_a_replay_takes_at_most_as_many_steps_as_were_asked_for():
+    taken = []
+
+    class Counting(Good):
+        def step(self, action):
+            taken.append(action)
+            return super().step(action)
+
+    check_environment(Counting, steps=3)
+    assert len(taken) == 9
 
 
 def test_errors_come_first():

@@ -8,6 +8,7 @@ import pytest
 from gymnasium import spaces
 
 from tf_trpo.environments import EnvironmentFailedError, make_vector_environment
+from tf_trpo.environments.costs import COSTS
 
 NEST = spaces.Dict(
     position=spaces.Box(-1, 1, (2,), np.float32), choice=spaces.Discrete(3, start=1), bits=spaces.MultiBinary(2)
@@ -171,3 +172,33 @@ def test_observations_of_another_precision_are_converted(space, given, expected)
     observations, _ = environments.reset(seed=0)
     assert observations.dtype == space.dtype
     np.testing.assert_array_equal(observations, [expected])
+
+
+class Scaling(gym.Env):
+    """Changes its action in place."""
+
+    observation_space = spaces.Box(-1e4, 1e4, (1,), np.float32)
+    action_space = spaces.Dict(a=spaces.Box(-1, 1, (1,), np.float32), b=spaces.Discrete(3))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        assert isinstance(action["b"], np.integer)
+        action["a"] *= 1000
+        return action["a"].copy(), float(action["a"][0]), False, False, {}
+
+
+def force(observation, action, reward, next_observation, info):
+    return action["a"][0]
+
+
+def test_an_environment_that_changes_its_action_changes_neither_its_cost_nor_the_callers_array():
+    environments = make_vector_environment(Scaling, 2, costs=[force])
+    environments.reset(seed=0)
+    actions = {"a": np.float32([[0.5], [-0.25]]), "b": np.array([1, 2])}
+    _, rewards, *_, infos = environments.step(actions)
+    assert rewards.tolist() == [500.0, -250.0]
+    assert infos[COSTS].tolist() == [[0.5], [-0.25]]
+    assert actions["a"].tolist() == [[0.5], [-0.25]]

@@ -113,6 +113,16 @@ def test_a_name_that_makes_no_environment_is_refused(name, making, message, impo
     gym.registry.pop("Both", None)
 
 
+@pytest.mark.parametrize("backend", ["sync", "async"])
+def test_an_environment_without_a_space_is_refused(backend):
+    class Spaceless(Game):
+        def __init__(self):
+            self.observation_space = None
+
+    with pytest.raises(ValueError, match=r"^the environment's observation_space is None, which is not a Gymnasium sp"):
+        make_vector_environment(Spaceless, backend=backend)
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "message"),
     [

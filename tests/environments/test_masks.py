@@ -12,6 +12,7 @@ CHOICES = {
     "discrete": (spaces.Discrete(3), 3),
     "multidiscrete": (spaces.MultiDiscrete([2, 3]), 5),
     "multibinary": (spaces.MultiBinary(2), 4),
+    "integers": (spaces.Box(np.array([-1, 4]), np.array([1, 5]), dtype=np.int64), 5),
 }
 
 
@@ -126,7 +127,13 @@ def test_taxi_gives_its_mask_on_request():
             lambda: WithMethod(spaces.Box(-1, 1, (2,)), 3),
             "auto",
             ValueError,
-            'only Discrete, MultiDiscrete and MultiBinary .* action_masks must be "off"',
+            'only actions that are Discrete, .* action_masks must be "off"',
+        ),
+        (
+            lambda: WithMethod(spaces.Box(0, 1000, (2,), np.int64), 3),
+            "auto",
+            ValueError,
+            "a Box of integers with at most 1000 values each can be masked, not those of Box",
         ),
         (lambda: Walking(spaces.Discrete(3), 3), "info", EnvironmentFailedError, r'there is no info\["action_mask"\]'),
         (lambda: WithMethod(spaces.Discrete(4), 3), "auto", EnvironmentFailedError, "must be 4 times 0 or 1"),

@@ -78,6 +78,18 @@ UNMADE = {
 }
 
 
+def test_an_environment_without_the_argument_render_mode_is_told_that_a_film_gives_it():
+    gym.register("Unfilmed-v0", lambda: Frames())
+    words = (
+        r"^a film gives the environment's constructor the argument render_mode='rgb_array', and Unfilmed-v0 cannot be"
+    )
+    try:
+        with pytest.raises(ValueError, match=words), open_rendered_environment("Unfilmed-v0"):
+            pass
+    finally:
+        del gym.registry["Unfilmed-v0"]
+
+
 @pytest.mark.parametrize(("environment", "kind", "words"), UNMADE.values(), ids=UNMADE)
 def test_an_environment_that_cannot_be_made_says_why(environment, kind, words):
     with pytest.raises(kind, match=words), open_rendered_environment(environment):

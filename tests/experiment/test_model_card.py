@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.cards import _evaluation
 from tf_trpo.experiment.model_card import CARD_FOOT, card_head
 
 ROOT = Path(__file__).parents[2]
@@ -20,13 +21,21 @@ RESULT = {"mean_return": -0.04, "std_return": 12.345, "mean_length": 7.0, "episo
 def test_the_head_is_what_the_hub_reads(environment, tmp_path, card_metrics):
     model = tmp_path / "1.5"
     head = card_head(model, environment, "kl-penalty", {"deterministic": RESULT, "stochastic": None})
-    assert card_metrics(head) == {"mean_reward, most likely actions": "-0.0 +/- 12.3"}
+    assert card_metrics(head) == {"mean_reward, most likely actions": "-0.04 +/- 12.3"}
     metadata = yaml.safe_load(head.split("---\n")[1])
     assert {environment, "kl-penalty"} < {*metadata["tags"]}
     assert metadata["model-index"][0]["name"] == "1.5"
     assert card_metrics(card_head(model, environment, "trpo", {"stochastic": RESULT | {"mean_return": 1e6}})) == {
         "mean_reward, sampled actions": "1000000.0 +/- 12.3"
     }
+
+
+def test_small_returns_are_not_written_as_0_and_can_be_read_again(tmp_path, card_metrics):
+    small = RESULT | {"mean_return": -1.5e-6, "std_return": 2e-7}
+    assert card_metrics(card_head(tmp_path, "E", "trpo", {"stochastic": small})) == {
+        "mean_reward, sampled actions": "-1.5e-06 +/- 2e-07"
+    }
+    assert _evaluation("| sampled | -1.5e-06 ± 2e-07 | 7.0 | 20 |", "sampled") == small
 
 
 def test_the_license_and_the_installation_are_those_of_the_package(tmp_path):

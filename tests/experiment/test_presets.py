@@ -53,7 +53,7 @@ def other_than_default():
     # There is a mirror, which is one of single observations.
     choices |= {"frame_stack": 1}
     choices |= {"num_envs": 4, "shards": 2, "workers": 2, "ray_address": "auto", "backend": "sync"}
-    choices |= {"update_parts": 6}
+    choices |= {"update_parts": 6, "eval_envs": 2}
     choices |= {"advantage_clip": 2.5, "value_target": "reward-to-go", "value_learning_rate": 0.002}
     choices |= {"vine_states": 0, "vine_actions": None, "vine_steps": None}
     choices |= {

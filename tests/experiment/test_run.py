@@ -7,13 +7,16 @@ import random
 import signal
 from urllib.error import URLError
 
+import gymnasium
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras.callbacks import LambdaCallback
 
 import tf_trpo
 from tf_trpo.callbacks import StopOnSignal
+from tf_trpo.cli import main
 from tf_trpo.experiment import RunFolder
 from tf_trpo.experiment.run import Run, RunNotWrittenError
 from tf_trpo.figures.histories import read_history
@@ -181,14 +184,61 @@ def test_a_run_that_is_resumed_with_other_versions_says_so_and_keeps_the_earlier
 
 
 def test_every_evaluation_of_a_run_cuts_endless_episodes_and_the_last_one_says_before_how_long_it_may_be(tmp_path):
-    endless = {"env": "gymnasium.envs.classic_control:PendulumEnv", "max_episode_steps": 100, "eval_every": 20}
-    trained = tf_trpo.Experiment().replace(**TINY | endless | {"eval_episodes": 2}).train(tmp_path / "run")
+    endless = {"env": "gymnasium.envs.classic_control:PendulumEnv", "max_episode_steps": 100, "eval_every": 40}
+    trained = (
+        tf_trpo.Experiment().replace(**TINY | endless | {"eval_episodes": 2, "total_steps": 72}).train(tmp_path / "run")
+    )
     assert trained.evaluation["mean_length"] == 100
     folder = RunFolder(tmp_path / "run")
-    assert read_history(folder.history)["eval/mean_ep_length"].tolist() == [100, 100]
+    np.testing.assert_array_equal(read_history(folder.history)["eval/mean_ep_length"], [np.nan, 100, np.nan])
     said = folder.events.read_text()
     assert "if none ends in the evaluation, it takes 200 steps, eval_episodes (2) times max_episode_steps (100;" in said
-    assert said.count("2 of 2 episodes had no end after 100 steps; they are cut there") == 3
+    assert said.count("2 of 2 episodes had no end after 100 steps; they are cut there") == 2
+
+
+def test_weights_that_were_evaluated_when_training_ended_are_not_evaluated_again(tmp_path, monkeypatch):
+    experiment, calls, evaluate = tf_trpo.Experiment().replace(**TINY, eval_every=1), [], tf_trpo.TRPO.evaluate
+    monkeypatch.setattr(tf_trpo.TRPO, "evaluate", lambda *given, **how: calls.append(how) or evaluate(*given, **how))
+    trained = experiment.train(tmp_path / "run")
+    assert len(calls) == int(trained.agent.iterations)
+    assert trained.evaluation == evaluate(trained.agent, "CartPole-v1", 1)
+
+    # A callback may change the weights after the last evaluation.
+    def shift(logs):
+        changing.model.average.theta.assign_add(tf.ones_like(changing.model.average.theta))
+
+    changing = LambdaCallback(on_train_end=shift)
+    trained = experiment.train(tmp_path / "other", callbacks=changing)
+    assert len(calls) == 2 * int(trained.agent.iterations) + 1
+    assert trained.evaluation == evaluate(trained.agent, "CartPole-v1", 1)
+
+
+class OnlyOne(gymnasium.Wrapper):
+    """An environment of a program that can be open only once."""
+
+    is_open = False
+
+    def __init__(self, env):
+        super().__init__(env)
+        if OnlyOne.is_open:
+            raise OSError("all 1 licences are in use")
+        OnlyOne.is_open = True
+
+    def close(self):
+        OnlyOne.is_open = False
+        super().close()
+
+
+def test_a_simulator_that_can_be_open_only_once_is_evaluated_by_one_environment(tmp_path):
+    once = TINY | {"num_envs": 1, "eval_episodes": 2, "wrapper": [f"{__name__}:OnlyOne"]}
+    experiment = tf_trpo.Experiment().replace(**once)
+    with pytest.raises(tf_trpo.environments.EnvironmentFailedError, match=r"at a time \(eval_envs\): .+ are in use"):
+        experiment.train(tmp_path / "run")
+    OnlyOne.is_open = False
+    trained = experiment.replace(eval_envs=1).train(tmp_path / "run", resume=True)
+    assert trained.evaluation["episodes"] == 2
+    main(["evaluate", str(tmp_path / "run"), "--episodes", "2", "--allow-import"])
+    main(["evaluate", str(tmp_path / "run"), "--episodes", "2", "--allow-import", "--num-envs", "1"])
 
 
 def test_a_run_leaves_the_generators_of_the_process_as_they_were(tmp_path):

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
+from gymnasium import spaces
 
 import tf_trpo
 from tf_trpo.distributions import Categorical
 from tf_trpo.models import Encoder, Policy, ValueFunction
+from tf_trpo.models.making import make_policy
+from tf_trpo.models.settings import PolicySettings
 from tf_trpo.serving import read_metadata
 from tf_trpo.spaces import named
 
@@ -84,6 +87,33 @@ def test_an_export_is_the_next_version_with_its_metadata_and_of_one_format(gauss
         assert sorted(there.iterdir()) == versions
 
 
+# Name -> dtype, mean and standard deviation of a number, and whether float32 is too coarse for it.
+FEATURES = {
+    "far": ("float64", 1e9, 1.0, True),
+    "wide": ("float64", 1e9, 1e5, False),
+    "near": ("float64", 0.1, 1.0, False),
+    "stamp": ("int64", 1.7e9, 100.0, True),
+    "count": ("int64", 1e7, 1.0, False),
+    "single": ("float32", 1e9, 1.0, False),
+}
+
+
+def test_an_export_to_litert_warns_of_numbers_for_which_float32_is_too_coarse(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("tf_trpo.serving.export.write_model", lambda described, tracked, folder, format: folder.mkdir())
+    observed = spaces.Dict({name: spaces.Box(-(2**40), 2**40, (2,), row[0]) for name, row in FEATURES.items()})
+    settings = PolicySettings(hidden_sizes=(4,))
+    policy = make_policy(settings, observed, spaces.Discrete(2), seed=0)
+    for name, layer in zip(sorted(FEATURES), policy.encoder.normalization, strict=True):
+        layer.mean.assign([0.0, FEATURES[name][1]])
+        layer.scale.assign([1.0, FEATURES[name][2]])
+    agent = tf_trpo.TRPO(policy, ValueFunction(Encoder(policy.encoder.spec, 1)))
+    agent.export(tmp_path / "saved_model")
+    assert not caplog.records
+    agent.export(tmp_path / "litert", format="litert")
+    found = [record.getMessage().partition(" has the mean")[0] for record in caplog.records]
+    assert found == [f"number [1] of the observation part {name}" for name in sorted(FEATURES) if FEATURES[name][-1]]
+
+
 @keras.saving.register_keras_serializable(package="test")
 class Determinant(keras.layers.Layer):
     """A layer with an operation that neither LiteRT nor ONNX supports."""
@@ -93,6 +123,12 @@ class Determinant(keras.layers.Layer):
 
         matrices = inputs[:, :, None] * inputs[:, None, :] + tf.eye(3)
         return tf.linalg.cholesky(matrices)[:, 0]
+
+
+def test_an_unknown_format_is_refused_before_anything_is_done(gaussian_agent, tmp_path):
+    with pytest.raises(ValueError, match=r"^format must be one of saved_model, litert, onnx, got 'tf_saved_model'$"):
+        gaussian_agent.export(tmp_path / "new", format="tf_saved_model")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("format", RUNTIMES)

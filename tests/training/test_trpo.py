@@ -196,7 +196,10 @@ def test_a_vector_environment_of_the_callers_own_is_left_open():
     ("actions", "words"),
     [
         (gym.spaces.Discrete(3), "gives an action_mask of 2 elements, and its actions have 3 choices"),
-        (BOX, "gives an action_mask of 2 elements, and only Discrete, .* can be masked: leave the entry out by a wr"),
+        (
+            BOX,
+            "gives an action_mask of 2 elements, and only actions that .* can be masked: leave the entry out by a wr",
+        ),
     ],
 )
 def test_a_mask_of_other_actions_is_refused(actions, words):

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import random
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from tf_trpo import Experiment
 from tf_trpo.environments import EnvironmentFailedError
+from tf_trpo.experiment.generators import seed_generators
 from tf_trpo.tuning import Choice, Range, Tuning, TuningFailedError
 from tf_trpo.tuning.files import preset_text, read_tuning
 from tf_trpo.tuning.progress import TrialTable
@@ -164,6 +166,14 @@ def test_a_trial_is_pruned_only_on_its_first_seed(tiny, monkeypatch, tmp_path):
     Tuning(tiny, trials=8, seeds=2, space=SPACE, check_seeds=0).run(tmp_path / "search")
     assert [any(stop) for stop in stops[:10]] == [False] * 10
     assert [any(stop) for stop in stops[10:]] == [True, False] * 3
+
+
+def test_a_search_leaves_the_generators_of_the_process_as_they_were(tiny, returning, tmp_path, monkeypatch):
+    returning(far_from_the_best)
+    monkeypatch.setattr(Experiment, "make_agent", lambda self: seed_generators(self.run.seed))
+    states = [random.getstate(), np.random.get_state()[1].tolist()]  # noqa: NPY002
+    Tuning(tiny, trials=1, space=SPACE, check_seeds=0).run(tmp_path / "search")
+    assert [random.getstate(), np.random.get_state()[1].tolist()] == states  # noqa: NPY002
 
 
 def test_a_failed_trial_is_recorded_and_the_search_continues(tiny, returning, tmp_path):

@@ -21,7 +21,7 @@ METRICS: Mapping[str, str] = {
     "final/mean_reward": "return of the trained agent",
     "eval/mean_reward": "return of the last evaluation",
     "rollout/ep_rew_mean": "return of training's last episodes",
-    "train/kl_divergence_loss": "KL of the last step",
+    "train/kl_divergence_loss": "mean KL of the last step",
     "train/explained_variance": "explained variance",
 }
 """Logged figures by which the HParams dashboard compares runs -> their titles."""

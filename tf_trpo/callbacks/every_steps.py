@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tf_trpo.environments import open_vector_environment
 from tf_trpo.models.making import check_fit
@@ -77,6 +78,7 @@ class Evaluate(keras.callbacks.Callback):
                 raise TypeError(f"Evaluate takes no {name}{nearest_hint(name, (*EVALUATING, *MAKING))}")
         check_whole_numbers(**{name: kwargs[name] for name in ("episodes", "num_envs") if kwargs.get(name) is not None})
         self._kwargs = kwargs
+        self._last: tuple[list[Any], dict[str, float]] | None = None
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         given = {name: value for name, value in self._kwargs.items() if name in MAKING and value is not None}
@@ -89,8 +91,17 @@ class Evaluate(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if self._every_steps.reached(int(self.model.env_steps.numpy())) and logs is not None:
             result = self.model.evaluate(self._environment, **self._kwargs)
+            self._last = self.model.get_weights(), result
             logs |= {"eval/mean_reward": result["mean_return"], "eval/mean_ep_length": result["mean_length"]}
             logs |= {f"eval/{name}": figure for name, figure in result.items() if name.startswith(("info/", "cost/"))}
+
+    def present_result(self) -> dict[str, float] | None:
+        """Return the result of the last evaluation; None if there was none, or if the weights have changed since."""
+        if self._last is None:
+            return None
+        weights, result = self._last
+        is_same = all(map(np.array_equal, weights, self.model.get_weights()))
+        return result if is_same else None
 
 
 class Checkpoint(keras.callbacks.Callback):

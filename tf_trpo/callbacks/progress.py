@@ -15,13 +15,13 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from tf_trpo.figures.charts import FIGURES
-from tf_trpo.messages import stream
+from tf_trpo.messages import rounded, stream
 
 _LINE = {
-    "rollout/ep_rew_mean": ("return", ".1f"),
-    "rollout/ep_len_mean": ("length", ".0f"),
-    "train/kl_divergence_loss": ("kl", ".4f"),
-    "train/explained_variance": ("explained variance", ".2f"),
+    "rollout/ep_rew_mean": ("return", rounded),
+    "rollout/ep_len_mean": ("length", "{:.0f}".format),
+    "train/kl_divergence_loss": ("kl", rounded),
+    "train/explained_variance": ("explained variance", "{:.2f}".format),
 }
 """Figures of a plain line -> their labels and formats."""
 
@@ -83,7 +83,7 @@ class Progress(keras.callbacks.Callback):
     def _print_line(self, logs: Mapping[str, float], remark: str = "") -> None:
         self._last_line = time.monotonic()
         left = self._bar.tasks[-1].time_remaining
-        figures = [f"{label} {logs[name]:{form}}" for name, (label, form) in _LINE.items() if name in logs]
+        figures = [f"{label} {form(logs[name])}" for name, (label, form) in _LINE.items() if name in logs]
         if "rollout/ep_rew_mean" not in logs:
             figures.insert(0, "no episode has ended yet")
         line = (

@@ -13,6 +13,7 @@ from tf_trpo.experiment import RunFolder
 from tf_trpo.experiment.evaluating import evaluation_arguments, for_evaluation
 from tf_trpo.experiment.imports import check_imports
 from tf_trpo.experiment.settings import EPISODES, SEEDS
+from tf_trpo.messages import rounded
 from tf_trpo.ranges import require_allowed
 
 
@@ -24,6 +25,8 @@ class EvaluateOptions:
     """Folder of a run, as train writes it."""
     episodes: int = 20
     """Number of whole episodes to run."""
+    num_envs: int | None = None
+    """Number of environments that are opened and stepped together; by default the run's eval_envs."""
     stochastic: bool = False
     """Sample actions; by default the most likely actions are taken."""
     seed: int = 0
@@ -35,7 +38,7 @@ class EvaluateOptions:
     """Print one JSON object: mean_return, std_return, mean_length, episodes, cost/NAME, and info/KEY of the run."""
 
     def __post_init__(self) -> None:
-        require_allowed(self, episodes=EPISODES, seed=SEEDS)
+        require_allowed(self, episodes=EPISODES, num_envs="[1, 10000]", seed=SEEDS)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -53,12 +56,14 @@ def main(argv: Sequence[str]) -> None:
     agent = tf_trpo.load(folder.agent)
     import_costs(making.costs)
     how = {**evaluation_arguments(experiment), "stochastic": options.stochastic, "seed": options.seed}
+    if options.num_envs is not None:
+        how["num_envs"] = options.num_envs
     result = agent.evaluate(experiment.env, options.episodes, **how)
     if options.json:
         print(json.dumps(result))
     else:
         kind = "stochastic" if options.stochastic else "deterministic"
-        returned = f"mean return {result['mean_return']:.2f} +- {result['std_return']:.2f}"
+        returned = f"mean return {rounded(result['mean_return'], 2)} +- {rounded(result['std_return'], 2)}"
         print(f"{returned}, mean length {result['mean_length']:.1f}, {result['episodes']} episodes, {kind} actions")
         for name, mean in result.items():
             if name.startswith(("info/", "cost/")):

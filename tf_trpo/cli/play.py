@@ -19,7 +19,7 @@ from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.experiment.settings import EPISODES, SEEDS, ActionMasks, EnvironmentSettings
 from tf_trpo.extras import not_installed
 from tf_trpo.files import replaced_at_once
-from tf_trpo.messages import say
+from tf_trpo.messages import rounded, say
 from tf_trpo.ranges import require, require_allowed
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def main(argv: Sequence[str]) -> None:
         print(json.dumps({"mean_return": mean, "returns": returns, "lengths": lengths}))
         return
     for number, (undiscounted, length) in enumerate(zip(returns, lengths, strict=True), start=1):
-        print(f"episode {number}: return {undiscounted:.2f}, length {length}")
-    print(f"mean return {mean:.2f}, {len(returns)} episodes")
+        print(f"episode {number}: return {rounded(undiscounted, 2)}, length {length}")
+    print(f"mean return {rounded(mean, 2)}, {len(returns)} episodes")
 
 
 def play(options: PlayOptions) -> list[tuple[float, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +11,7 @@ from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.experiment import RunFolder
 from tf_trpo.experiment.settings import ENDS_OF_SCHEDULES, hyperparameters
 from tf_trpo.files import write_whole
+from tf_trpo.messages import say
 
 if TYPE_CHECKING:
     from tf_trpo.figures.histories import Curve
@@ -27,13 +28,16 @@ X_AXES = {
 _NOT_COMPARED = ("seed", "total_steps", "schedule_steps")
 """Settings in which the runs of a group may differ: without a schedule, a longer run begins like a shorter one."""
 _SPEAK_FOR_THEMSELVES = ("env", "algorithm")
+_NEARLY = 0.95
+"""Runs of equal length end within this share of each other, since iterations are trained to their ends."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PlotOptions:
     """Draw learning curves: one line for each group of runs that differ only in their seed or length.
 
-    The band is the 95% bootstrap interval over the runs of a group. --report writes a report of one run instead.
+    A line ends where the shortest run of its group ends. The band is the 95% bootstrap interval over the runs of a
+    group. --report writes a report of one run instead.
     """
 
     run_dirs: Positional[tuple[Path, ...]] = ()
@@ -90,8 +94,17 @@ def _curve(label: str, runs: list[RunFolder], options: PlotOptions) -> GroupCurv
     except ValueError as error:
         hint = "" if options.x == "steps" else "; --x steps compares runs of any speed"
         raise ValueError(f"{label}: {error}{hint}") from None
+    _say_what_is_cut(label, {run.path: float(run_x[-1]) for run, (run_x, _) in zip(runs, curves, strict=True)}, options)
     statistic = interquartile_mean if options.statistic == "iqm" else mean
     return GroupCurve(label, len(runs), x, statistic(values))
+
+
+def _say_what_is_cut(label: str, ends: Mapping[Path, float], options: PlotOptions) -> None:
+    """Print a line if a clearly shorter run ends the line of a group; `ends` has the last x of each run."""
+    shortest, longest = min(ends, key=ends.__getitem__), max(ends.values())
+    if ends[shortest] < _NEARLY * longest:
+        unit = X_AXES[options.x][1]
+        say(f"{label}: the line ends at {ends[shortest]:g} of {longest:g} {unit}, with its shortest run, {shortest}")
 
 
 def _curve_of(run: RunFolder, options: PlotOptions) -> Curve:

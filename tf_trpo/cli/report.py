@@ -14,6 +14,7 @@ from tf_trpo.experiment import RunFolder
 from tf_trpo.figures.charts import FIGURES, STEPS
 from tf_trpo.figures.histories import Column, read_history
 from tf_trpo.figures.run_curves import draw_panels
+from tf_trpo.messages import rounded
 
 TABLE = {STEPS: "steps", **FIGURES}
 """Columns of the table -> titles."""
@@ -46,14 +47,17 @@ def _results(run: RunFolder, history: Mapping[str, Column]) -> dict[str, str]:
         return history.get(name, np.full_like(history[STEPS], np.nan))
 
     kl, evaluation = column("train/kl_divergence_loss"), run.read_evaluation()
-    returned = "{mean_return:.2f} ± {std_return:.2f} over {episodes:.0f} episodes"
+    returned = "not evaluated yet"
+    if evaluation:
+        spread = f"{rounded(evaluation['mean_return'], 2)} ± {rounded(evaluation['std_return'], 2)}"
+        returned = f"{spread} over {evaluation['episodes']:.0f} episodes"
     return {
-        "return after training": returned.format(**evaluation) if evaluation else "not evaluated yet",
+        "return after training": returned,
         "environment steps": f"{history[STEPS][-1]:.0f}",
         "iterations": f"{len(history[STEPS])}",
         "steps refused": f"{np.count_nonzero(column('train/is_line_search_success') == 0)}",
         "return of training's last episodes": _number(column("rollout/ep_rew_mean")[-1]),
-        "largest KL of a step, nats": _number(kl[~np.isnan(kl)].max(initial=0)),
+        "largest mean KL of a step, nats": _number(kl[~np.isnan(kl)].max(initial=0)),
         "seconds": _number(np.floor(column("time/time_elapsed")[-1])),
     }
 

@@ -28,7 +28,7 @@ from tf_trpo.experiment.conversion import leaves
 from tf_trpo.experiment.imports import check_imports, flag_for
 from tf_trpo.experiment.presets import bundled_for, bundled_presets
 from tf_trpo.experiment.run_folder import free_run_folder
-from tf_trpo.messages import say
+from tf_trpo.messages import rounded, say
 
 if TYPE_CHECKING:
     from tf_trpo.experiment.run import Run, TrainedRun
@@ -213,8 +213,8 @@ def _say_what_next(run: Run, trained: TrainedRun) -> None:
     else:
         last = f"Export for serving: {_program()} -m tf_trpo export {run_dir} --output models/{name}"
     say(
-        f"\nMean return {result['mean_return']:.1f} +- {result['std_return']:.1f} over {result['episodes']} episodes "
-        f"of {env} (deterministic actions).\n"
+        f"\nMean return {rounded(result['mean_return'])} +- {rounded(result['std_return'])} "
+        f"over {result['episodes']} episodes of {env} (deterministic actions).\n"
         f"Run folder: {run.folder.path}\n\n"
         f"Look at the run:    {_program('tensorboard')} --logdir {run_dir}\n"
         f"                    first the charts at http://localhost:6006/#custom_scalars\n"

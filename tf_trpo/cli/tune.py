@@ -47,8 +47,8 @@ class TuneOptions:
 
     trials: int = Tuning.trials
     """Number of trials; the first one has the default settings."""
-    steps: int = 100_000
-    """Environment steps of each training, as total_steps of train."""
+    steps: int | None = None
+    """Environment steps of each training; by default as many as train takes, which a preset says."""
     space: Path | None = None
     """YAML file with the search space, such as `max_kl: {low: 0.003, high: 0.1, log: true}` and
     `num_steps: [128, 256]`; by default the step's size and damping, gamma, gae_lambda, num_steps, the fit of the value
@@ -92,7 +92,7 @@ def main(argv: Sequence[str]) -> None:
         reuse_compiled_programs(experiment.run.threads)
     start_keras(experiment.run.threads)
     if not experiment.run.quiet:
-        say(f"default settings: {source}")
+        say(f"default settings: {source}; trainings of {experiment.run.total_steps:,} steps")
     folder = options.output or Path("tuning") / folder_name(experiment.env)
     try:
         result = tuning.run(folder)
@@ -125,7 +125,8 @@ def _command(given: Mapping[str, Any]) -> tuple[TuneOptions, Tuning, str]:
         if name in given:
             raise ValueError(f"{option_name(name)}: {reason}")
     settings = {name: value for name, value in given.items() if not hasattr(options, name)}
-    experiment, source = read_experiment(options.preset, {**settings, "total_steps": options.steps})
+    steps = {} if options.steps is None else {"total_steps": options.steps}
+    experiment, source = read_experiment(options.preset, {**settings, **steps})
     space = None if options.space is None else read_space(options.space)
     # Without settings such as quiet, so that a search may be continued with others of them.
     fixed = () if space else tuple(sorted(settings.keys() - NOT_SEARCHED))
@@ -167,6 +168,7 @@ def _say(result: TuningResult) -> None:
         f"Best settings:      {settings}\n"
         f"{result.verdict}\n\n"
         f"Folder:             {result.folder} (trials.png, importances.png, result.json, the runs of all trials)\n"
-        f"Train with them:    python -m tf_trpo train --preset {preset}{flag}",
+        f"Train with them:    for {result.experiment.run.total_steps:,} steps, as in the search, or --total-steps N\n"
+        f"                    python -m tf_trpo train --preset {preset}{flag}",
         "stdout",
     )

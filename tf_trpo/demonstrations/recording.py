@@ -31,7 +31,9 @@ class Predicting(Protocol):
 
 
 Demonstrator: TypeAlias = "Predicting | str | os.PathLike[str] | Callable[[Any], Any]"
-"""An agent, the folder of an exported SavedModel, or a function from an observation to an action."""
+"""An agent, the folder of an exported SavedModel, or a function from an observation to an action.
+
+If an environment has masks of actions, they are a part of the observation; see `record`."""
 Act: TypeAlias = Callable[[Any, int], Any]
 """(Observations [1, ...], index of the step in its episode) -> actions [1, ...]."""
 
@@ -52,7 +54,8 @@ def record(
 
     Args:
       demonstrator: what chooses the actions: an agent, the folder of an exported SavedModel, or a function from an
-        observation to an action.
+        observation to an action. If masks come from the environment's method `action_masks()` or from infos, the
+        function gets a dict with the entry "action_mask"; an observation that is not a dict is its entry "observation".
       environment: a Gymnasium id, or a function that makes an environment.
       episodes: number of whole episodes, >= 1.
       stochastic: sample the actions of an agent or a model, so that a clone also learns their spread; by default the

@@ -16,9 +16,8 @@ from tf_trpo.distributions.gaussian import Gaussian
 from tf_trpo.distributions.multi_categorical import MultiCategorical
 from tf_trpo.distributions.product import Product
 from tf_trpo.numerics import Reflection
+from tf_trpo.spaces import MOST_CHOICES
 
-MOST_CHOICES = 1000
-"""Maximum number of choices of each integer of a Box; each choice needs a logit."""
 _OF_GAUSSIANS = ("initial_std", "final_std", "state_dependent_std", "clipped_likelihood")
 
 

@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from tf_trpo.environments.costs import Cost, find_costs
-from tf_trpo.environments.failures import EnvironmentFailedError, cause, close_anyway, described
+from tf_trpo.environments.failures import EnvironmentFailedError, NoSpaceError, cause, close_anyway, described
 from tf_trpo.environments.findings import WRAPPER, EnvironmentReport, Finding, error, warning
 from tf_trpo.environments.judging import of_play
 from tf_trpo.environments.making import Wrapper, make_wrapped
@@ -47,7 +47,8 @@ def check_environment(
       environment: a Gymnasium id, a function or class without arguments that makes a new environment at every call, or
         the name "module:Class" of one.
       env_kwargs, wrappers, action_masks, info_keys, costs: as for `make_vector_environment`.
-      steps: number of steps to take, >= 1; fewer if they take longer than `probing.LONGEST` seconds.
+      steps: number of steps to take, >= 1; fewer if they take longer than `probing.LONGEST` seconds. Then an episode of
+        at most as many steps, and at most 200, is played twice.
       seed: seed of the episodes and the actions, >= 0.
 
     Returns:
@@ -85,12 +86,19 @@ def _of_closing(env: gym.Env) -> Iterator[Finding]:
 
 
 def _unmakeable(raised: BaseException) -> Finding:
+    if isinstance(raised, NoSpaceError):
+        advice = "set self.observation_space and self.action_space in the environment's constructor."
+        return error("no-space", f"{raised}.", advice)
+    if isinstance(raised, ValueError):
+        # A refusal of this package, which says what is wrong with an argument.
+        what = f"it cannot be made with these arguments: {str(raised).rstrip('.')}."
+        return error("cannot-be-made", what, "correct the name, the function or its arguments, wrappers or masks.")
     what = f"it cannot be made: {described(cause(raised)).rstrip('.')}."
     return error("cannot-be-made", what, "make it once in Python, without tf_trpo, and fix its error.")
 
 
 def _report(env: gym.Env, make: Callable[[], gym.Env], seed: int, played: Callable[[], Play]) -> EnvironmentReport:
-    facts = {"observations": _named(env.observation_space), "actions": _named(env.action_space)}
+    facts = {"observations": described_space(env.observation_space), "actions": described_space(env.action_space)}
     findings = list(_of_spaces(env))
     if any(finding.severity == "error" for finding in findings):
         # The environment's observations and actions cannot be used, so it cannot be stepped.
@@ -103,7 +111,7 @@ def _report(env: gym.Env, make: Callable[[], gym.Env], seed: int, played: Callab
     if statistics is not None:
         findings.append(warning("running-statistics", statistics, ADVICE))
     if seen.failure is None:
-        repetition = _of_repetition(env, make, seed)
+        repetition = _of_repetition(env, make, seed, steps=min(_TRACED, len(seen.rewards)))
         # Running statistics explain the difference.
         findings += [each for each in repetition if statistics is None or each.name != "not-reproducible"]
     # The sort is stable.
@@ -111,12 +119,6 @@ def _report(env: gym.Env, make: Callable[[], gym.Env], seed: int, played: Callab
 
 
 def _of_spaces(env: gym.Env) -> Iterator[Finding]:
-    missing = [name for name in ("observation_space", "action_space") if not isinstance(_space(env, name), gym.Space)]
-    for name in missing:
-        advice = f"set self.{name} in the environment's constructor."
-        yield error("no-space", f"its {name} is {_space(env, name)!r}, which is not a Gymnasium space.", advice)
-    if missing:
-        return
     advice = f"change the space, or turn it into one that is supported by {WRAPPER}."
     for name, check in (
         ("observation-space", lambda: observation_spec(env.observation_space)),
@@ -130,19 +132,26 @@ def _of_spaces(env: gym.Env) -> Iterator[Finding]:
     unbounded = [
         part or "the action"
         for part, box, _ in boxes(env.action_space)
-        if box.dtype is not None and box.dtype.kind == "f" and not (np.isfinite(box.low) & np.isfinite(box.high)).all()
+        if np.dtype(box.dtype).kind == "f" and not _has_bounds(box)
     ]
     if unbounded:
         yield warning(
             "unbounded-actions",
-            f"{', '.join(unbounded)} has no bounds: the policy's first standard deviation, initial_std, is at most 1 "
-            "in the action's own unit, which may be far too large or too small.",
+            f"{', '.join(unbounded)} lacks a bound in at least one dimension: there, the policy's first standard "
+            "deviation, initial_std, is at most 1 in the action's own unit, which may be far too large or too small.",
             f"give the Box finite bounds, by {WRAPPER} if need be, or choose --initial-std in units of the action.",
         )
 
 
-def _of_repetition(env: gym.Env, make: Callable[[], gym.Env], seed: int) -> Iterator[Finding]:
-    """Play the same episode in the used environment and in a new one, and report differences."""
+def _has_bounds(box: gym.spaces.Box) -> bool:
+    # As for the policy, the largest number of a dtype is not a bound: some environments write infinity so.
+    dtype: Any = box.dtype
+    largest = np.finfo(dtype).max
+    return bool((box.low > -largest).all() and (box.high < largest).all())
+
+
+def _of_repetition(env: gym.Env, make: Callable[[], gym.Env], seed: int, *, steps: int) -> Iterator[Finding]:
+    """Play the same episode in the used environment and in a new one, at most `steps` long, and report differences."""
     advice = (
         "call super().reset(seed=seed), draw from self.np_random only, and let reset set every variable, so that an "
         "episode depends on its seed and its actions alone."
@@ -154,8 +163,8 @@ def _of_repetition(env: gym.Env, make: Callable[[], gym.Env], seed: int) -> Iter
         yield error("one-only", what, "make a new object at every call, with files and ports of its own.")
         return
     try:
-        first, actions = trace(env, seed, None, _TRACED)
-        second, _ = trace(other, seed, actions, _TRACED)
+        first, actions = trace(env, seed, None, steps)
+        second, _ = trace(other, seed, actions, steps)
     except EnvironmentFailedError as failed:
         yield error("failure", f"when an episode was played again, it failed: {failed}.", advice)
         return
@@ -221,14 +230,3 @@ def _time_limit(env: gym.Env) -> str | None:
             return "that of a wrapper"
         inner = inner.env
     return None
-
-
-def _space(env: gym.Env, name: str) -> Any:
-    try:
-        return getattr(env, name)
-    except Exception:
-        return None
-
-
-def _named(space: Any) -> str:
-    return described_space(space) if isinstance(space, gym.Space) else repr(space)

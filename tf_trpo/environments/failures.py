@@ -32,6 +32,14 @@ class UnfitSpaceError(ValueError):
     """A wrapper of this package does not fit the spaces of an environment."""
 
 
+class UnfitArgumentsError(ValueError):
+    """An environment cannot be made with the arguments that it is given."""
+
+
+class NoSpaceError(ValueError):
+    """An environment has no observation space or no action space."""
+
+
 class InvalidStepError(ValueError):
     """An environment returned a number that is not finite; another episode may be fine.
 
@@ -69,7 +77,7 @@ def making(
 
     Args:
       name: name of the environment or the wrapper, for the message.
-      env_kwargs: its arguments. If there are some, a TypeError becomes a ValueError that names them.
+      env_kwargs: its arguments. If there are some, a TypeError becomes an `UnfitArgumentsError` that names them.
       unchanged: class of this package's refusals, which stay as they are, too.
     """
     try:
@@ -78,7 +86,7 @@ def making(
         raise
     except (Exception, SystemExit) as error:
         if env_kwargs and isinstance(error, TypeError):
-            raise ValueError(f"{name} cannot be made with the env_kwargs {env_kwargs}: {error}") from error
+            raise UnfitArgumentsError(f"{name} cannot be made with the env_kwargs {env_kwargs}: {error}") from error
         raise EnvironmentFailedError(f"{name} cannot be made: {described(error)}") from error
 
 

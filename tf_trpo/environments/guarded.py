@@ -72,7 +72,8 @@ class GuardedEnvironment(gym.Wrapper):
     def step(self, action: Any) -> tuple[Any, float, Any, Any, dict[str, Any]]:
         """Step the environment."""
         try:
-            given: Any = self.env.step(action)
+            # A copy, because an environment may change its action; the costs and the caller need the action taken.
+            given: Any = self.env.step(copied(action))
         except (Exception, SystemExit) as error:
             raise self._failure(f"raised {described(error)}") from error
         if not isinstance(given, tuple) or len(given) != 5:

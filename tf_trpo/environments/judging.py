@@ -15,6 +15,8 @@ _FEW = 50
 """Number of steps from which on their speed is judged."""
 _UNEQUAL = 1e4
 """Largest allowed ratio of the largest reward to the median of the nonzero rewards, in absolute values."""
+_SMALLEST, _LARGEST = 1e-16, 1e18
+"""Range of rewards whose returns have a variance that float32 holds."""
 
 _AT_LIMIT = (
     "at a time limit return terminated=False, truncated=True; terminated is for ends that belong to the task itself."
@@ -99,6 +101,13 @@ def _of_rewards(seen: Play) -> Iterator[Finding]:
             advice,
         )
     sizes = np.abs(rewards[rewards != 0])
+    if len(sizes) and not _SMALLEST <= sizes.max() <= _LARGEST:
+        yield warning(
+            "reward-range",
+            f"the largest reward is {sizes.max():.2g}: rewards are divided by the standard deviation of the return, "
+            f"which is computed in float32 and is wrong for rewards below {_SMALLEST:g} or above {_LARGEST:g}.",
+            f"multiply all rewards by a constant, by {WRAPPER}.",
+        )
     if len(sizes) and sizes.max() > _UNEQUAL * np.median(sizes):
         yield warning(
             "unequal-rewards",

@@ -13,7 +13,7 @@ import gymnasium as gym
 
 from tf_trpo.environments.costs import Cost, find_costs
 from tf_trpo.environments.episodes import SeededEpisodes
-from tf_trpo.environments.failures import close_anyway, importing, making
+from tf_trpo.environments.failures import NoSpaceError, close_anyway, described, importing, making
 from tf_trpo.environments.guarded import GuardedEnvironment
 from tf_trpo.environments.in_use import check_new
 from tf_trpo.environments.masks import ActionMasks, with_masks
@@ -39,6 +39,7 @@ def make_environment(
     The other arguments are those of `make_vector_environment`.
 
     Raises:
+      NoSpaceError: the environment has no observation space or no action space.
       ValueError: env_kwargs are given with a function, or a wrapper cannot be found; or as `make_vector_environment`.
     """
     env = make_wrapped(environment, env_kwargs=env_kwargs, wrappers=wrappers, action_masks=action_masks)
@@ -67,14 +68,18 @@ def make_wrapped(
             with making(f"the wrapper {wrapper_name(wrapper)}"):
                 wrapped = wrapper(env)
             env = _checked(wrapped, f"wrapper {wrapper} must give")
+        _check_spaces(env)
         return with_masks(env, action_masks)
     except Exception:
         close_anyway(env)
         raise
 
 
-def _made(environment: str | Callable[[], gym.Env], env_kwargs: Mapping[str, Any]) -> gym.Env:
+def _made(environment: Any, env_kwargs: Mapping[str, Any]) -> gym.Env:
     if not isinstance(environment, str):
+        if not callable(environment):
+            found = f"a {type(environment).__name__} is neither (for an object's class, give the class itself)"
+            raise ValueError(f"an environment is given by its Gymnasium id or by a function that makes it; {found}")
         if env_kwargs:
             raise ValueError("env_kwargs go with an environment id; a factory already knows its arguments")
         with making():
@@ -102,6 +107,16 @@ def _checked(env: Any, giver: str) -> gym.Env:
     if not isinstance(env, gym.Env):
         raise ValueError(f"the {giver} a gymnasium.Env, it gave a {type(env).__name__}")
     return env
+
+
+def _check_spaces(env: gym.Env) -> None:
+    for name in ("observation_space", "action_space"):
+        try:
+            space = getattr(env, name)
+        except Exception as error:
+            raise NoSpaceError(f"the environment has no {name} ({described(error)})") from error
+        if not isinstance(space, gym.Space):
+            raise NoSpaceError(f"the environment's {name} is {space!r}, which is not a Gymnasium space")
 
 
 def wrapper_name(wrapper: Wrapper) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from tf_trpo.environments.failures import UnfitSpaceError
 from tf_trpo.ranges import described, require
-from tf_trpo.spaces import ACTION_MASK, MASKED_ACTIONS, entries_of, is_text, joined_mask
+from tf_trpo.spaces import ACTION_MASK, MASKED_ACTIONS, MOST_CHOICES, entries_of, is_text, joined_mask
 
 ActionMasks = Literal["auto", "info", "off"]
 """Where masks come from.
@@ -43,7 +43,7 @@ class ActionMask(gym.Wrapper):
     mask may be missing from the info; then all actions count as allowed.
 
     Args:
-      env: an environment with a Discrete, MultiDiscrete or MultiBinary action space.
+      env: an environment with an action space that has `choices`.
       from_info: use info["action_mask"] instead of `action_masks()`.
 
     Raises:
@@ -53,7 +53,10 @@ class ActionMask(gym.Wrapper):
 
     def __init__(self, env: gym.Env, *, from_info: bool = False) -> None:
         super().__init__(env)
-        self._size = sum(choices(env.action_space))
+        of_actions = choices(env.action_space)
+        if of_actions is None:
+            raise ValueError(f'{MASKED_ACTIONS}, not those of {env.action_space}: action_masks must be "off"')
+        self._size = int(of_actions.counts.sum())
         self._from_info = from_info
         entries = entries_of(env.observation_space)
         if ACTION_MASK in entries:
@@ -106,15 +109,38 @@ def _method(env: gym.Env) -> Any:
     return env.get_wrapper_attr("action_masks") if env.has_wrapper_attr("action_masks") else None
 
 
-def choices(space: spaces.Space) -> list[int]:
-    """Return the number of choices of each component of an action; raise ValueError if masks are not supported."""
+class Choices(NamedTuple):
+    """The choices of each component of an action.
+
+    Attributes:
+      counts: number of choices, integers [k].
+      first: value of the first choice, integers [k].
+    """
+
+    counts: np.ndarray
+    first: np.ndarray
+
+    def split(self, mask: np.ndarray) -> list[np.ndarray]:
+        """Split the mask of an action into the masks of its components."""
+        return np.split(mask, np.cumsum(self.counts)[:-1])
+
+
+def choices(space: spaces.Space) -> Choices | None:
+    """Return the choices of the components of an action; None if masks are not supported for the space."""
     if isinstance(space, spaces.Discrete):
-        return [int(space.n)]
+        return Choices(np.array([space.n]), np.array([space.start]))
     if isinstance(space, spaces.MultiDiscrete):
-        return [int(size) for size in space.nvec.ravel()]
+        return Choices(space.nvec.ravel(), space.start.ravel())
     if isinstance(space, spaces.MultiBinary):
-        return [2] * spaces.flatdim(space)
-    raise ValueError(f'{MASKED_ACTIONS}, not those of {space}: action_masks must be "off"')
+        first = np.zeros(spaces.flatdim(space), np.int64)
+        return Choices(first + 2, first)
+    if isinstance(space, spaces.Box) and np.dtype(space.dtype).kind in "biu":
+        # Python's integers do not overflow.
+        low, high = (bound.ravel().astype(object) for bound in (space.low, space.high))
+        counts = high - low + 1
+        if counts.max(initial=0) <= MOST_CHOICES:
+            return Choices(counts.astype(np.int64), low)
+    return None
 
 
 def _without_text(space: spaces.Space) -> tuple[spaces.Space, Callable[[Any], Any]] | None:

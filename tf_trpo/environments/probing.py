@@ -18,7 +18,6 @@ from tf_trpo.environments.guarded import GuardedEnvironment
 from tf_trpo.environments.masks import choices
 from tf_trpo.spaces import ACTION_MASK, is_finite, parts
 
-_MASKABLE = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 LONGEST = 30.0
 """Seconds after which a play ends, even if it has taken fewer steps than asked for."""
 
@@ -115,7 +114,7 @@ def play(env: gym.Env, steps: int, seed: int, info_keys: Sequence[str] = (), cos
         seen.failure = str(error).removeprefix("environment 0 ")
     seen.mutated, seen.seconds = watched.mutated, watched.seconds
     in_observations = isinstance(env.observation_space, spaces.Dict) and ACTION_MASK in env.observation_space.spaces
-    seen.unused_mask = watched.masks and not in_observations and isinstance(env.action_space, _MASKABLE)
+    seen.unused_mask = watched.masks and not in_observations and choices(env.action_space) is not None
     return seen
 
 
@@ -123,10 +122,11 @@ def _play_episode(env: gym.Env, watched: Watched, seen: Play, steps: int, rng: n
     space = env.observation_space
     observation, _ = env.reset(seed=seed)
     _look(seen, space, observation, "reset")
-    start, ended = len(seen.rewards), False
+    start, ended, of_actions = len(seen.rewards), False, choices(env.action_space)
     while not ended and len(seen.rewards) < steps and watched.seconds < LONGEST:
         mask = mask_in(observation)
-        seen.empty_masks += mask is not None and _has_empty(env.action_space, mask)
+        if mask is not None and of_actions is not None:
+            seen.empty_masks += any(not bits.any() for bits in of_actions.split(mask))
         observation, reward, terminated, truncated, figures = env.step(random_action(env.action_space, mask, rng))
         for kind, value in [("reward", reward), *(("cost", cost) for cost in figures.get(COSTS, ()))]:
             if not np.isfinite(np.float32(value)) and seen.not_finite is None:
@@ -192,13 +192,12 @@ def take_steps(
 
 def random_action(space: gym.Space, mask: np.ndarray | None, rng: np.random.Generator) -> Any:
     """Draw an action that the mask [choices] allows. A component whose mask allows nothing may take every choice."""
-    if mask is None:
+    of_actions = choices(space)
+    if mask is None or of_actions is None:
         return copy.deepcopy(space.sample())
-    chosen = [rng.choice(np.flatnonzero(bits) if bits.any() else len(bits)) for bits in _split(space, mask)]
-    if isinstance(space, spaces.Discrete):
-        return space.start + space.dtype.type(chosen[0])
-    starts = space.start if isinstance(space, spaces.MultiDiscrete) else 0
-    return (np.reshape(chosen, space.shape or ()) + starts).astype(space.dtype)
+    chosen = [rng.choice(np.flatnonzero(bits) if bits.any() else len(bits)) for bits in of_actions.split(mask)]
+    action = np.reshape(chosen + of_actions.first, space.shape or ()).astype(space.dtype)
+    return action[()] if isinstance(space, spaces.Discrete) else action
 
 
 def mask_in(observation: Any) -> np.ndarray | None:
@@ -243,15 +242,6 @@ def _look(seen: Play, space: gym.Space, observation: Any, when: str) -> None:
 
 def _place(chosen: np.ndarray) -> str:
     return str(np.argwhere(chosen)[0].tolist())
-
-
-def _split(space: gym.Space, mask: np.ndarray) -> list[np.ndarray]:
-    """Split a mask into the choices of each component of an action."""
-    return np.split(mask, np.cumsum(choices(space))[:-1])
-
-
-def _has_empty(space: gym.Space, mask: np.ndarray) -> bool:
-    return any(not bits.any() for bits in _split(space, mask))
 
 
 def described_space(space: gym.Space) -> str:

@@ -21,7 +21,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from tf_trpo.environments.failures import EnvironmentFailedError, described
+from tf_trpo.environments.failures import EnvironmentFailedError, UnfitArgumentsError, described
 from tf_trpo.environments.vector import open_vector_environment
 from tf_trpo.extras import installation
 
@@ -114,7 +114,8 @@ def open_rendered_environment(environment: str | Callable[[], gym.Env], **making
 
     Raises:
       As `make_vector_environment`.
-      ValueError: the environment cannot be rendered, or the function cannot be pickled.
+      ValueError: the environment cannot be rendered, its constructor does not take the argument render_mode, or the
+        function cannot be pickled.
       EnvironmentFailedError: the process died.
     """
     name = environment if isinstance(environment, str) else getattr(environment, "__qualname__", repr(environment))
@@ -131,7 +132,11 @@ def open_rendered_environment(environment: str | Callable[[], gym.Env], **making
     ours, process = _started()
     try:
         rendered = RenderedEnvironment(ours, process, name)
-        vars(rendered).update(rendered.answer(asked))
+        try:
+            vars(rendered).update(rendered.answer(asked))
+        except UnfitArgumentsError as error:
+            given = "render_mode='rgb_array'"
+            raise ValueError(f"a film gives the environment's constructor the argument {given}, and {error}") from None
         yield rendered
     finally:
         # The process ends when its pipe is closed. If it hangs, it is killed.

@@ -9,11 +9,11 @@ from tf_trpo.experiment.experiment import Experiment
 from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.experiment.settings import EnvironmentSettings
 
-_READ = ("env", *leaves(EnvironmentSettings), "max_episode_steps", "seed")
+_READ = ("env", *leaves(EnvironmentSettings), "max_episode_steps", "eval_envs", "seed")
 
 
 def for_evaluation(folder: RunFolder) -> Experiment:
-    """Read the environment, the seed and the length of episodes of a run; other settings have their defaults.
+    """Read the environment, the seed and how a run is evaluated; other settings have their defaults.
 
     So the agent of a run of another version, which has other settings, can be evaluated too. A setting that the run
     does not have has its default.
@@ -31,5 +31,5 @@ def for_evaluation(folder: RunFolder) -> Experiment:
 def evaluation_arguments(experiment: Experiment) -> dict[str, Any]:
     """Return the arguments of `TRPO.evaluate` that an experiment's settings give, without the number of episodes."""
     making, run = experiment.environment, experiment.run
-    how = {"seed": run.seed, "max_episode_steps": run.max_episode_steps, "info_keys": making.info_keys}
-    return {**how, **making.arguments()}
+    how: dict[str, Any] = {"seed": run.seed, "num_envs": run.eval_envs, "max_episode_steps": run.max_episode_steps}
+    return {**how, "info_keys": making.info_keys, **making.arguments()}

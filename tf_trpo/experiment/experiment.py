@@ -260,7 +260,7 @@ class Experiment:
 
         Args:
           run_dir: the run folder. It must not exist; to resume, it must hold a run with the same settings, except for
-            `tf_trpo.experiment.run.CHANGEABLE`.
+            `tf_trpo.experiment.resuming.CHANGEABLE`.
           callbacks: Keras callbacks, called after evaluations and before logs and checkpoints are written.
           resume: continue from the newest checkpoint in the folder.
 

@@ -15,6 +15,7 @@ from tf_trpo.experiment.options import as_options
 from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.experiment.settings import OF_OUTPUT
 from tf_trpo.files import AGENT_FILE, replaced_at_once, write_whole
+from tf_trpo.messages import rounded
 
 ACTIONS = {"deterministic": "most likely", "stochastic": "sampled"}
 """Kinds of evaluations, and the actions that they take."""
@@ -45,8 +46,8 @@ def write_model_card(
     """
     experiment, config = Experiment.from_run(run.path), run.read_config()
     returns = "\n".join(
-        f"| {ACTIONS[mode]} | {found['mean_return']:.1f} ± {found['std_return']:.1f} | {found['mean_length']:.1f} "
-        f"| {found['episodes']:.0f} |"
+        f"| {ACTIONS[mode]} | {rounded(found['mean_return'])} ± {rounded(found['std_return'])} "
+        f"| {found['mean_length']:.1f} | {found['episodes']:.0f} |"
         for mode, found in _made(evaluations)
     )
     among_seeds = f"\n{seeds}" if seeds else ""
@@ -96,7 +97,7 @@ def card_head(
     metrics = [
         {
             "type": "mean_reward",
-            "value": f"{found['mean_return']:.1f} +/- {found['std_return']:.1f}",
+            "value": f"{rounded(found['mean_return'])} +/- {rounded(found['std_return'])}",
             "name": f"mean_reward, {ACTIONS[mode]} actions",
         }
         for mode, found in _made(evaluations)

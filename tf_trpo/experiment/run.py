@@ -18,8 +18,9 @@ from tf_trpo.callbacks.tensorboard import add_final_evaluation
 from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.experiment.evaluating import evaluation_arguments
 from tf_trpo.experiment.provenance import earlier_parts, provenance
+from tf_trpo.experiment.resuming import resumed
 from tf_trpo.experiment.run_folder import RunFolder
-from tf_trpo.experiment.settings import IMMATERIAL, hyperparameters
+from tf_trpo.experiment.settings import hyperparameters
 from tf_trpo.figures.histories import read_history
 from tf_trpo.files import write_whole
 from tf_trpo.messages import say
@@ -29,11 +30,6 @@ from tf_trpo.training.faults import save_after
 
 if TYPE_CHECKING:
     from tf_trpo.experiment.experiment import Experiment
-
-CHANGEABLE = ("total_steps", *sorted(IMMATERIAL))
-"""Settings that may change when a run is resumed, since the steps that were already taken do not depend on them."""
-_SHOWN = ("quiet",)
-"""Settings of the process's output, which are not compared when a run is resumed."""
 
 
 class RunNotWrittenError(OSError):
@@ -76,13 +72,14 @@ class Run:
         if not resume:
             # To make the agent takes seconds. The folder itself is made when training begins.
             folder.check_new()
-        self.experiment = _resumed(experiment, folder) if resume else experiment
+        self.experiment = resumed(experiment, folder) if resume else experiment
         self.folder = folder
         self.agent = self.experiment.make_agent()
         self._made_with = provenance(self.experiment)
         self.begun = False
         self._resume = resume
         self._held = ExitStack()
+        self._evaluating: Evaluate | None = None
         if self.experiment.run.video_every:
             self._video().check()
 
@@ -218,6 +215,8 @@ class Run:
 
     def _evaluate(self) -> dict[str, float]:
         env, run = self.experiment.env, self.experiment.run
+        if self._evaluating is not None and (found := self._evaluating.present_result()) is not None:
+            return found
         if self.folder.has_iterations() and "rollout/ep_len_mean" not in read_history(self.folder.history):
             logging.getLogger("tf_trpo").warning(
                 "no episode has ended in training: if none ends in the evaluation, it takes %d steps, "
@@ -227,7 +226,8 @@ class Run:
         try:
             return self.agent.evaluate(env, run.eval_episodes, **evaluation_arguments(self.experiment))
         except EnvironmentFailedError as error:
-            message = f"the agent is trained and saved, but {env} failed in its evaluation: {error}"
+            together = f"with {run.eval_envs or 'at most 10'} environments at a time (eval_envs)"
+            message = f"the agent is trained and saved, but {env} failed in its evaluation {together}: {error}"
             raise EnvironmentFailedError(message) from error
 
     def _callbacks(self, given: Sequence[keras.callbacks.Callback], *, resume: bool) -> list[keras.callbacks.Callback]:
@@ -237,7 +237,8 @@ class Run:
         callbacks = [keras.callbacks.LambdaCallback(on_train_begin=lambda _: self._begin())]
         if run.eval_every:
             evaluating = {"episodes": run.eval_episodes, **evaluation_arguments(self.experiment)}
-            callbacks.append(Evaluate(self.experiment.env, run.eval_every, **evaluating))
+            self._evaluating = Evaluate(self.experiment.env, run.eval_every, **evaluating)
+            callbacks.append(self._evaluating)
         board = TensorBoard(
             folder.tensorboard,
             hyperparameters=hyperparameters(settings),
@@ -254,46 +255,3 @@ class Run:
     def _video(self) -> EpisodeVideo:
         run, making = self.experiment.run, self.experiment.environment.arguments()
         return EpisodeVideo(self.experiment.env, run.video_every, seed=run.seed, **making)
-
-
-def _resumed(experiment: Experiment, folder: RunFolder) -> Experiment:
-    """Check that a run can be resumed with these settings.
-
-    Returns:
-      The settings. If total_steps differs, schedule_steps is the old total_steps, so that schedules continue.
-
-    Raises:
-      ValueError: there is no run, it is complete, its folder has links, a setting differs that must not change, or
-        total_steps is smaller than the number of steps already taken.
-    """
-    folder.check_no_links()
-    before = type(experiment).from_run(folder.path)
-    schedule = before.run.schedule_steps
-    if experiment.run.schedule_steps is None and schedule is not None:
-        experiment = experiment.replace(schedule_steps=schedule)
-    old, new = before.flat(), experiment.flat()
-    changed = [name for name in sorted({*old, *new} - {*_SHOWN}) if old.get(name) != new.get(name)]
-    refused = [name for name in changed if name not in CHANGEABLE]
-    if refused:
-        changeable = f"{', '.join(CHANGEABLE[:-1])} and {CHANGEABLE[-1]}"
-        raise ValueError(f"a resumed run keeps its {', '.join(refused)}; only {changeable} can change")
-    if folder.is_complete() and not changed:
-        raise ValueError(f"{folder.path} is complete; a larger total_steps continues it")
-    taken, old_total, total = _steps_taken(folder), before.run.total_steps, experiment.run.total_steps
-    if total < min(old_total, taken):
-        raise ValueError(f"{folder.path} has taken {taken} steps: total_steps cannot be reduced to {total}")
-    return experiment.replace(schedule_steps=old_total) if total != old_total and schedule is None else experiment
-
-
-def _steps_taken(folder: RunFolder) -> int:
-    """Return the steps in the last row of a run's history; raise ValueError if the history cannot be continued."""
-    if not folder.has_iterations():
-        return 0
-    iterations, steps = "time/iterations", "time/total_timesteps"
-    try:
-        history = read_history(folder.history, (iterations, steps))
-        if not np.isfinite([history[iterations], history[steps]]).all():
-            raise ValueError("a row has no number of its iteration, or of the steps until then")
-    except ValueError as error:
-        raise ValueError(f"mend {folder.history}, or move it away: {error}") from None
-    return int(history[steps][-1])

@@ -160,6 +160,8 @@ class RunSettings:
     """Environment steps between evaluations during training; 0 for none."""
     eval_episodes: int = 20
     """Episodes of an evaluation, also of the final one after training."""
+    eval_envs: int | None = None
+    """Number of environments that an evaluation opens and steps together; None: one for each episode, at most 10."""
     max_episode_steps: int = 100_000
     """Steps after which an evaluation cuts an episode, with a warning. Training itself does not cut episodes: the
     environment's own time limit does, or the wrapper gymnasium.wrappers:TimeLimit(1000)."""
@@ -198,7 +200,7 @@ class RunSettings:
         require_allowed(
             self, max_episode_steps=_STEPS, threads="[0, 1024]", max_faults="[1, inf)", workers="[0, 10000]"
         )
-        require_allowed(self, update_parts="[1, 10000]")
+        require_allowed(self, update_parts="[1, 10000]", eval_envs="[1, 10000]")
         self.spread(None)
 
     def spread(self, shards: int | None) -> Spread:

@@ -9,7 +9,8 @@ STEPS = "time/total_timesteps"
 CHARTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Learning": {
         "Return": ("rollout/ep_rew_mean", "eval/mean_reward"),
-        "KL of the step and its limit, nats": ("train/kl_divergence_loss", "train/trust_region_radius"),
+        # The KL that the limit is for, which may be the largest; train/kl_divergence_loss is always the mean.
+        "KL of the candidate and its limit, nats": ("train/candidate_kl", "train/trust_region_radius"),
         "Line search: backtracks": ("train/backtracks",),
         "Line search: step accepted": ("train/is_line_search_success",),
         "Improvement of the surrogate": ("train/predicted_improvement", "train/actual_improvement"),
@@ -38,7 +39,7 @@ CHARTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 FIGURES: Mapping[str, str] = {
     "rollout/ep_rew_mean": "mean episode return",
     "rollout/ep_len_mean": "mean episode length",
-    "train/kl_divergence_loss": "KL of the step",
+    "train/kl_divergence_loss": "mean KL of the step",
     "train/backtracks": "line search: backtracks",
     "train/improvement_ratio": "actual / predicted improvement",
     "train/explained_variance": "explained variance",

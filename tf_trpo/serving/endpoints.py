@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models import Encoder, Policy, RunningReturnScale, ValueFunction
 from tf_trpo.models.mirror_symmetry import MirroredEncoder
 from tf_trpo.serving.formats import Endpoint
 from tf_trpo.serving.metadata import EPISODES, INITIAL_STATE, STATE
-from tf_trpo.spaces import PartSpec, Spec, map_parts, named, nest_of
+from tf_trpo.spaces import PartSpec, Spec, map_parts, named, nest_of, parts
 
+_logger = logging.getLogger(__name__)
 VALUE_STATE = "value_state"
 """Prefix of the names of the value function's state."""
+_COARSE = 0.01
+"""Distance of neighbouring float32 numbers, in standard deviations of a feature, above which float32 is too coarse."""
 
 
 def endpoints(
@@ -70,6 +75,37 @@ def endpoints(
     }
     episodes = tf.TensorSpec((None,), tf.int32, name=EPISODES)
     return {**described, INITIAL_STATE: Endpoint(initial_state, (episodes,))} if own else described
+
+
+def warn_of_coarse_features(encoder: Encoder | MirroredEncoder) -> None:
+    """Warn of normalised features whose differences float32, in which LiteRT takes them, rounds away."""
+    for place, mean, scale, step in _coarse_features(encoder):
+        _logger.warning(
+            "%s has the mean %.4g and is divided by %.4g, but LiteRT takes float32, with numbers %.4g apart there, "
+            "so that the model's actions may differ much from the agent's: export in the format saved_model or onnx, "
+            "or train with a wrapper that subtracts a constant",
+            place,
+            mean,
+            scale,
+            step,
+        )
+
+
+def _coarse_features(encoder: Encoder | MirroredEncoder) -> Iterator[tuple[str, float, float, float]]:
+    """Yield the place, mean, divisor and distance of float32 numbers for the coarsest feature of each such part."""
+    for (name, part), layer in zip(parts(encoder.spec), encoder.normalization_by_part, strict=True):
+        if layer is None or part.dtype in ("float16", "float32"):
+            continue
+        mean, scale = layer.mean.numpy().ravel(), layer.scale.numpy().ravel()
+        step = np.spacing(np.abs(mean).astype(np.float32))
+        if part.dtype != "float64":
+            # All integers between two float32 numbers with a distance of 1 are float32 numbers.
+            step[step <= 1] = 0
+        worst = int(np.argmax(step / scale))
+        if step[worst] > _COARSE * scale[worst]:
+            index = np.unravel_index(worst, part.shape)
+            where = f"number {[int(i) for i in index]} of the observation{f' part {name}' if name else ''}"
+            yield where, float(mean[worst]), float(scale[worst]), float(step[worst])
 
 
 def _observation_specs(spec: Spec, has_float64: bool) -> tuple[tf.TensorSpec, ...]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
-from tf_trpo.serving.endpoints import endpoints, initial_states
+from tf_trpo.ranges import described, require
+from tf_trpo.serving.endpoints import endpoints, initial_states, warn_of_coarse_features
 from tf_trpo.serving.formats import MODEL_FILES, write_model, write_warmup_requests
 from tf_trpo.serving.metadata import ExportFormat, ModelMetadata, write_metadata
 from tf_trpo.serving.model_versions import add_version, version_folders
@@ -49,6 +50,9 @@ def export_policy(
     Actions are in the environment's form: within its bounds, or numbered from its first action. Each part of a Dict or
     Tuple is an output of its own, actions_NAME. The distribution's parameters describe actions before this conversion.
 
+    LiteRT takes vectors as float32 before their mean is subtracted. A warning names the numbers for which float32 is
+    too coarse, such as time stamps. The other formats subtract the mean in float64.
+
     LiteRT has no stateless random numbers and ONNX has no seeds as inputs, so their models have no `act_stochastic`. A
     LiteRT model has a signature for each endpoint. An ONNX model is one graph with all outputs and without
     `initial_state`; the metadata also hold the initial states.
@@ -71,15 +75,18 @@ def export_policy(
       The folder of the version.
 
     Raises:
-      ValueError: PATH holds versions in another format, the network cannot be converted, or warm-up requests are
-        asked for in a format that TensorFlow Serving does not run.
+      ValueError: the format is unknown, PATH holds versions in another format, the network cannot be converted, or
+        warm-up requests are asked for in a format that TensorFlow Serving does not run.
       ImportError: an extra that the format or the warm-up needs is not installed.
     """
     model = Path(path)
+    require(format in MODEL_FILES, "format", described(ExportFormat), format)
     if warmup and format != "saved_model":
         raise ValueError("warm-up requests are for a saved_model: TensorFlow Serving runs no other format with them")
     _check_format(model, format)
-    described = endpoints(policy, value_function, return_scale, has_float64=format != "litert")
+    served = endpoints(policy, value_function, return_scale, has_float64=format != "litert")
+    if format == "litert":
+        warn_of_coarse_features(policy.encoder)
     initial = initial_states(policy, value_function, 1)
     metadata = ModelMetadata(
         environment=environment,
@@ -94,9 +101,9 @@ def export_policy(
     )
 
     def write(folder: Path) -> None:
-        write_model(described, [policy, value_function, return_scale], folder, format)
+        write_model(served, [policy, value_function, return_scale], folder, format)
         if warmup:
-            write_warmup_requests(described, model.resolve().name, folder)
+            write_warmup_requests(served, model.resolve().name, folder)
         write_metadata(folder, metadata)
 
     return str(add_version(model, write))

@@ -2,6 +2,7 @@
 
 from tf_trpo.spaces.observations import ACTION_MASK as ACTION_MASK
 from tf_trpo.spaces.observations import MASKED_ACTIONS as MASKED_ACTIONS
+from tf_trpo.spaces.observations import MOST_CHOICES as MOST_CHOICES
 from tf_trpo.spaces.observations import is_text as is_text
 from tf_trpo.spaces.observations import observation_spec as observation_spec
 from tf_trpo.spaces.reading import as_batch as as_batch

@@ -14,6 +14,7 @@ import numpy as np
 
 from tf_trpo.distributions.making import continuous_dimensions, default_std, make_action_distribution
 from tf_trpo.experiment import Experiment
+from tf_trpo.experiment.generators import generators_kept
 from tf_trpo.files import write_whole
 from tf_trpo.messages import say
 from tf_trpo.training.opening import spaces_of
@@ -64,7 +65,8 @@ class Search:
             raise ValueError(f"{self.folder} is not empty, and holds no search: name another folder")
         experiment = self._start()
         # Make an agent once before the trials, so that wrong settings are not reported as failures of trials.
-        experiment.make_agent()
+        with generators_kept():
+            experiment.make_agent()
         self.folder.mkdir(parents=True, exist_ok=True)
         with sole_owner(self.folder):
             space = self._space(experiment)

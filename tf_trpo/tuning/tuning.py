@@ -157,6 +157,6 @@ class Tuning:
         own = self.to_json()
         changed = [name for name in own if name not in ("experiment", *_CHANGEABLE) and own[name] != other.get(name)]
         ours, theirs = own["experiment"], other.get("experiment", {})
-        # The number of episodes changes a trial's value.
-        compared = sorted({*ours, *theirs} - (IMMATERIAL - {"eval_episodes", "max_episode_steps"}))
+        # The episodes of the evaluation change a trial's value.
+        compared = sorted({*ours, *theirs} - (IMMATERIAL - {"eval_episodes", "eval_envs", "max_episode_steps"}))
         return changed + [name for name in compared if ours.get(name) != theirs.get(name)]
