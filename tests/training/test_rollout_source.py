@@ -172,9 +172,10 @@ def test_episodes_of_a_first_rollout_that_did_not_end_begin_again(error, borrow_
             raise error
         return step(actions)
 
-    with monkeypatch.context() as patch, pytest.raises((error, TrainingFailedError)):
+    with monkeypatch.context() as patch:
         patch.setattr(environments, "step", interrupted)
-        agent.fit(source, T * B, max_faults=1, **FIT)
+        with pytest.raises((error, TrainingFailedError)):
+            agent.fit(source, T * B, max_faults=1, **FIT)
     failed = source.episodes.numbers.copy()
     agent.fit(source, T * B, **FIT)
     assert (source.episodes.numbers == failed + 1).all()
@@ -184,9 +185,10 @@ def test_episodes_of_a_first_rollout_that_did_not_end_begin_again(error, borrow_
 def test_episodes_that_could_not_begin_begin_again(borrow_agent, monkeypatch):
     agent = borrow_agent("Pendulum-v1")
     source = LocalSource(make_vector_environment("Pendulum-v1", B), make_actor(agent.policy, B), seed=0)
-    with monkeypatch.context() as patch, pytest.raises(EnvironmentFailedError):
+    with monkeypatch.context() as patch:
         patch.setattr(source.environments, "reset", None)
-        source.restart()
+        with pytest.raises(EnvironmentFailedError):
+            source.restart()
     failed = source.episodes.numbers.copy()
     agent.fit(source, T * B, **FIT)
     assert (source.episodes.numbers > failed).all()

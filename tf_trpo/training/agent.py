@@ -102,6 +102,16 @@ class Agent(keras.Model):
         self._draws = itertools.count()
         self.built = True
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        before = vars(self).get(name)
+        if isinstance(before, keras.layers.Layer) and before is not value:
+            # Keras itself would keep a replaced layer among the agent's weights, and append the new one's.
+            if isinstance(value, keras.layers.Layer):
+                self._tracker.replace_tracked_value("layers", before, value)
+            else:
+                self._tracker.untrack(before)
+        super().__setattr__(name, value)
+
     def evaluate(
         self,
         environment: Environment,

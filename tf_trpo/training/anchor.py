@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -70,16 +69,6 @@ def start_at(policy: Policy, anchor: Policy) -> None:
             return
         policy.set_weights(before)
     raise ValueError("the policy must have the network of its anchor, at which it starts: give the same settings")
-
-
-def fingerprint(anchor: Policy | None) -> str | None:
-    """Return the SHA-256 of an anchor's weights, to tell runs apart; None without an anchor."""
-    if anchor is None:
-        return None
-    digest = hashlib.sha256()
-    for weight in anchor.weights:
-        digest.update(weight.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _computed(policy: Policy) -> np.ndarray:

@@ -272,7 +272,7 @@ class TRPO(Imitator):
         self, trainer: Trainer, callbacks: keras.callbacks.CallbackList, total_steps: int, schedule_steps: int | None
     ) -> None:
         """Train until the steps are taken or a callback stops the training."""
-        self.stop_training, compiled = False, self.learner
+        self.stop_training, compiled = False, self.compiled_with
 
         def stopped() -> bool:
             check_compiled_as(self, compiled)
