@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from tf_trpo.models.making import check_fit
 from tf_trpo.optimizers import ALGORITHMS, PolicyOptimizer
 from tf_trpo.ranges import check_whole_numbers, require
 from tf_trpo.serving.export import ExportFormat, export_policy
-from tf_trpo.training.checks import check_own_weights, warn_of_obstacle
+from tf_trpo.training.checks import check_own_weights, in_this_thread, warn_of_obstacle
 from tf_trpo.training.evaluation import evaluate_policy
 from tf_trpo.training.faults import require_finite
 from tf_trpo.training.optimizer_state import optimizer_state, restored, write_optimizer_state
@@ -60,6 +61,7 @@ class Agent(keras.Model):
       policy, value_function, ema_momentum, costs, cost_value_functions, anchor: as given.
       average, return_scale, cost_return_scales: the `WeightAverage` or None, and running scales of rewards and costs.
       env_steps, iterations: environment steps and iterations that the agent has learned from, int64 variables.
+      lock: held by the thread that assigns the policy's weights; see `in_this_thread`.
       policy_optimizer, optimizer, update_settings, learner: set by `compile`; `optimizer` is the value function's.
 
     Raises:
@@ -99,7 +101,7 @@ class Agent(keras.Model):
         self.anchor = anchor
         if anchor is not None:
             anchor.trainable = False
-        self._draws = itertools.count()
+        self._draws, self.lock = itertools.count(), threading.RLock()
         self.built = True
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -157,8 +159,7 @@ class Agent(keras.Model):
         how: Any = {"stochastic": stochastic, "seed": seed, "max_episode_steps": max_episode_steps}
         with open_vector_environment(environment, num_envs, **making) as environments:
             check_fit(self.policy, environments)
-            with self.policy.having(self.evaluation_theta()):
-                return evaluate_policy(self.policy, environments, episodes, **how)
+            return evaluate_policy(self.policy, self.evaluation_theta(), environments, episodes, **how)
 
     def call(self, observations: Any) -> Distribution:
         """Return the distribution over actions for a batch of observations, by the weights of `evaluation_theta`."""
@@ -215,9 +216,10 @@ class Agent(keras.Model):
 
         Raises:
           TrainingFailedError: a weight is not finite; nothing is written.
+          ValueError: another thread fits, clones or exports the agent, so that its weights are not free.
         """
         require_finite({"agent": self.weights})
-        with self.policy.having(self.evaluation_theta()):
+        with in_this_thread(self), self.policy.having(self.evaluation_theta()):
             return export_policy(
                 self.policy,
                 self.value_function,

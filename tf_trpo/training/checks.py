@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import logging
 import warnings
 import weakref
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -16,6 +17,9 @@ import tensorflow as tf
 
 from tf_trpo.models.cells import initial_span
 from tf_trpo.training.keras_config import check_config
+
+if TYPE_CHECKING:
+    from tf_trpo.training.agent import Agent
 
 _logger = logging.getLogger(__name__)
 _compiled: weakref.WeakSet[keras.Model] = weakref.WeakSet()
@@ -35,6 +39,24 @@ def check_keras() -> None:
     if tf.distribute.has_strategy():
         strategy = type(tf.distribute.get_strategy()).__name__
         raise ValueError(f"an agent learns on one device, not in the scope of {strategy}; fit has workers instead")
+
+
+@contextlib.contextmanager
+def in_this_thread(agent: Agent) -> Iterator[None]:
+    """Prevent other threads from fitting, cloning or exporting an agent, which all assign its policy's weights.
+
+    Raises:
+      ValueError: another thread does so now.
+    """
+    if not agent.lock.acquire(blocking=False):
+        raise ValueError(
+            "another thread fits, clones or exports this agent, and both would assign its weights: export it in a "
+            "callback of the fit, or load its saved file for this thread"
+        )
+    try:
+        yield
+    finally:
+        agent.lock.release()
 
 
 def warn_of_raw_observations(agent: keras.Model) -> None:
@@ -109,8 +131,8 @@ def check_value_optimizers(
             optimizer._check_variables_are_known(value_function.trainable_variables)
         except ValueError as error:
             raise ValueError(
-                "value_optimizer was built for other weights, of another network or before a layer was unfrozen: give a new "
-                "one"
+                "value_optimizer was built for other weights, as of another network or before a layer was unfrozen: "
+                "give a new one"
             ) from error
 
 
