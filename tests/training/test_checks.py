@@ -16,6 +16,7 @@ from tf_trpo.learning import UpdateSettings
 from tf_trpo.models.cells import initial_span
 from tf_trpo.models.making import make_policy, make_value_function
 from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.optimizers import TrustRegion
 from tf_trpo.training.checks import warn_of_short_segments
 
 
@@ -72,6 +73,26 @@ def test_what_cannot_be_loaded_is_said_at_the_start_and_when_it_is_saved(
     again = tf_trpo.TRPO.for_env("CartPole-v1", network=network_of(layer()), seed=1)
     again.load_weights(path)
     assert_same_weights(agent.get_weights(), again.get_weights())
+
+
+def twice(inputs):
+    return 2.0 * inputs
+
+
+@pytest.mark.parametrize("layer", [Unregistered, lambda: keras.layers.Dense(4, activation=twice)])
+def test_what_cannot_be_loaded_can_be_an_anchor(layer, network_of, assert_same_weights):
+    policy = PolicySettings(ema_momentum=None)
+    agent = tf_trpo.TRPO.for_env("CartPole-v1", network=network_of(layer()), policy=policy)
+    agent.compile(TrustRegion(anchor_kl=0.1), anchor=agent)
+    assert_same_weights(agent.anchor.get_weights(), agent.policy.get_weights())
+
+
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
+def test_a_lambda_in_an_anchor_is_named(network_of):
+    network = network_of(keras.layers.Dense(4, activation=lambda inputs: inputs))
+    agent = tf_trpo.TRPO.for_env("CartPole-v1", network=network, policy=PolicySettings(ema_momentum=None))
+    with pytest.raises(ValueError, match=r"^anchor must be .* made from its config, without a lambda"):
+        agent.compile(TrustRegion(anchor_kl=0.1), anchor=agent)
 
 
 def test_an_agent_that_can_be_loaded_says_nothing(network_of, said, tmp_path):

@@ -192,7 +192,9 @@ class LiteActor(Actor):
             return kept
         from keras.saving import serialize_keras_object
 
-        return {**kept, "for_environment": (type(distribution), serialize_keras_object(distribution))}
+        from tf_trpo.models.structure import classes_of
+
+        return {**kept, "for_environment": (classes_of(distribution), serialize_keras_object(distribution))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -200,9 +202,8 @@ class LiteActor(Actor):
         if isinstance(saved, tuple):
             from keras.saving import deserialize_keras_object
 
-            kind, described = saved
-            known = dict.fromkeys((described["class_name"], described["registered_name"]), kind)
-            self.for_environment = deserialize_keras_object(described, custom_objects=known).acting()
+            classes, described = saved
+            self.for_environment = deserialize_keras_object(described, custom_objects=classes).acting()
         self._load()
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:

@@ -53,7 +53,7 @@ class Agent(keras.Model):
       value_function: observations -> V.
       ema_momentum: momentum of the moving average of the policy's weights, in [0, 1), which is evaluated, exported and
         used by `predict`; it covers about 1 / (1 - ema_momentum) iterations. None: the policy itself is used. Training
-        is the same either way.
+        is the same either way. If you set the policy's weights yourself, call `average.restart()` as well.
       costs: signals of the environment in addition to the reward; see `tf_trpo.environments.Cost`.
       cost_value_functions, anchor: one value function for each cost, in order; the policy to stay near, or None.
 
