@@ -279,7 +279,7 @@ def test_an_algorithm_of_ones_own_defines_what_it_proposes(make_stepper):
     assert SignedGradient.from_config(SignedGradient(0.5).get_config()) == SignedGradient(0.5)
 
 
-def test_arrays_are_taken_and_weights_with_another_sum_are_refused(make_stepper):
+def test_arrays_and_doubles_are_taken_and_weights_with_another_sum_are_refused(make_stepper):
     optimizer, small = TrustRegion(), make_stepper(TrustRegion()).small
     small.restart(1)
     theta, batch = small.theta(), small.batch(1, samples=16)
@@ -292,6 +292,8 @@ def test_arrays_are_taken_and_weights_with_another_sum_are_refused(make_stepper)
     arrays = batch._replace(**{name: getattr(batch, name).numpy() for name in ("observations", "actions")})
     arrays = arrays._replace(advantages=np.float64(batch.advantages), weights=np.full(16, 1 / 16))
     np.testing.assert_array_equal(step(arrays), step(batch))
+    doubles = {name: tf.cast(getattr(batch, name), tf.float64) for name in ("advantages", "weights")}
+    np.testing.assert_array_equal(step(batch._replace(**doubles)), step(batch))
     assert np.any(step(arrays) != theta)
     np.testing.assert_array_equal(step(batch._replace(weights=tf.zeros(16))), theta)
     for weights in (tf.ones(16), np.full(16, 0.1), tf.fill([16], np.nan)):

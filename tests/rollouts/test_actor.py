@@ -213,7 +213,7 @@ def test_a_policy_that_litert_can_run_is_run_by_litert_without_a_word(caplog):
     assert not spoken(caplog)
 
 
-def test_a_policy_that_litert_cannot_convert_is_run_by_tensorflow_with_a_warning(caplog):
+def test_a_policy_that_litert_cannot_convert_is_run_by_tensorflow_with_one_warning(caplog, monkeypatch):
     policy = compose(DefaultSampling(4))
     with caplog.at_level(logging.WARNING, LOGGER):
         actor = make_actor(policy, NUM_ENVS)
@@ -221,6 +221,13 @@ def test_a_policy_that_litert_cannot_convert_is_run_by_tensorflow_with_a_warning
     [record] = spoken(caplog)
     assert record.levelno == logging.WARNING
     assert "acting through TensorFlow, which is slower: LiteRT cannot run this policy (" in record.getMessage()
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, LOGGER):
+        # A conversion that fails takes seconds.
+        patch.setattr(conversion, "converted_once", None)
+        actor = make_actor(policy, 1)
+    assert isinstance(actor, CompiledActor)
+    assert len(spoken(caplog)) == 1
+    actor = make_actor(policy, NUM_ENVS)
     observations, noise, _ = inputs(policy)
     actions = actor(observations, noise).sampled
     assert actions.shape == (NUM_ENVS, 2)

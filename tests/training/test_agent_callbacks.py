@@ -55,6 +55,8 @@ def test_one_callback_needs_no_list_and_is_told_of_the_trainer(agent):
     seen, watch = [], keras.callbacks.LambdaCallback(on_epoch_end=look)
     agent.fit("Pendulum-v1", 30, num_steps=16, num_envs=2, callbacks=watch, verbose=0)
     assert seen == [(32, 1, (16, 2), 30)]
+    # A history that is kept does not keep the last rollout.
+    assert agent.history.params["trainer"].rollout is None
 
 
 def test_the_history_has_what_callbacks_add_and_nan_where_they_add_nothing(agent):

@@ -1,12 +1,16 @@
 """evaluate and predict: whole episodes, fairly counted, in the environment's own rewards."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import tf_trpo
+from tf_trpo.demonstrations import record
 from tf_trpo.models.settings import PolicySettings
+from tf_trpo.training.checks import in_this_thread
 
 
 class Fixed(gym.Env):
@@ -88,6 +92,37 @@ def test_evaluation_acts_by_the_present_weights(cartpole):
         assert left["mean_return"] == left["mean_length"]
     finally:
         cartpole.set_weights(before)
+
+
+def test_weights_that_a_fit_assigns_during_an_evaluation_stay(make_agent):
+    """As another thread does."""
+    agent = make_agent(lambda: Fixed(1, 0.0))
+    bias, steps = agent.policy.encoder.output_layer.bias, []
+
+    class Learning(Fixed):
+        def step(self, action):
+            steps.append(bias.assign_add([1.0, 0.0]))
+            return super().step(action)
+
+    assert agent.evaluate(lambda: Learning(5, 1.0), 1)["mean_length"] == 5
+    assert bias.numpy().tolist() == [len(steps), 0.0]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda agent, path: agent.export(path),
+        lambda agent, path: agent.fit("CartPole-v1", 32, num_steps=32),
+        lambda agent, path: agent.clone(record(lambda observation: 0, "CartPole-v1", 1)),
+    ],
+)
+def test_two_threads_do_not_assign_the_weights_of_one_agent(use, cartpole, tmp_path):
+    with in_this_thread(cartpole), in_this_thread(cartpole), ThreadPoolExecutor(1) as other:
+        with pytest.raises(ValueError, match=r"^another thread fits, clones or exports this agent"):
+            other.submit(use, cartpole, tmp_path).result()
+        assert other.submit(cartpole.evaluate, "CartPole-v1", 1).result()["episodes"] == 1
+    with ThreadPoolExecutor(1) as other:
+        other.submit(cartpole.export, tmp_path).result()
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,19 @@ import contextlib
 import logging
 from pathlib import Path
 
+import gymnasium as gym
 import keras
 import pytest
+import tensorflow as tf
 
 import tf_trpo
 from benchmarks.runs import read_suite, suite_run
 from tf_trpo.cli import main
 from tf_trpo.learning import UpdateSettings
 from tf_trpo.models.cells import initial_span
-from tf_trpo.models.settings import PolicySettings
+from tf_trpo.models.making import make_policy, make_value_function
+from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.optimizers import TrustRegion
 from tf_trpo.training.checks import warn_of_short_segments
 
 
@@ -71,6 +75,26 @@ def test_what_cannot_be_loaded_is_said_at_the_start_and_when_it_is_saved(
     assert_same_weights(agent.get_weights(), again.get_weights())
 
 
+def twice(inputs):
+    return 2.0 * inputs
+
+
+@pytest.mark.parametrize("layer", [Unregistered, lambda: keras.layers.Dense(4, activation=twice)])
+def test_what_cannot_be_loaded_can_be_an_anchor(layer, network_of, assert_same_weights):
+    policy = PolicySettings(ema_momentum=None)
+    agent = tf_trpo.TRPO.for_env("CartPole-v1", network=network_of(layer()), policy=policy)
+    agent.compile(TrustRegion(anchor_kl=0.1), anchor=agent)
+    assert_same_weights(agent.anchor.get_weights(), agent.policy.get_weights())
+
+
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
+def test_a_lambda_in_an_anchor_is_named(network_of):
+    network = network_of(keras.layers.Dense(4, activation=lambda inputs: inputs))
+    agent = tf_trpo.TRPO.for_env("CartPole-v1", network=network, policy=PolicySettings(ema_momentum=None))
+    with pytest.raises(ValueError, match=r"^anchor must be .* made from its config, without a lambda"):
+        agent.compile(TrustRegion(anchor_kl=0.1), anchor=agent)
+
+
 def test_an_agent_that_can_be_loaded_says_nothing(network_of, said, tmp_path):
     agent = tf_trpo.TRPO.for_env("CartPole-v1", network=network_of(keras.layers.LayerNormalization()), seed=0)
     agent.save(tmp_path / "agent.keras")
@@ -83,6 +107,12 @@ def test_a_layer_without_a_config_is_refused_in_one_line(network_of):
     assert "\n" not in str(raised.value)
 
 
+def models():
+    spaces = gym.spaces.Box(-1, 1, (3,)), gym.spaces.Discrete(2)
+    policy = make_policy(PolicySettings((4,)), *spaces)
+    return policy, make_value_function(PolicySettings((4,)), ValueSettings((4,)), spaces[0])
+
+
 def test_keras_in_another_precision_is_refused():
     for choose, value, named in (
         (keras.config.set_floatx, "float64", "floatx is float64: .*set_floatx"),
@@ -92,8 +122,21 @@ def test_keras_in_another_precision_is_refused():
         try:
             with pytest.raises(ValueError, match=named):
                 tf_trpo.TRPO.for_env("CartPole-v1")
+            with pytest.raises(ValueError, match=named):
+                tf_trpo.TRPO(*models()).compile()
         finally:
             choose("float32")
+
+
+def test_the_scope_of_a_distribution_strategy_is_refused(make_agent):
+    agent = make_agent("CartPole-v1")
+    refused = r"^an agent learns on one device, not in the scope of OneDeviceStrategy"
+    with tf.distribute.OneDeviceStrategy("CPU:0").scope():
+        with pytest.raises(ValueError, match=refused):
+            tf_trpo.TRPO.for_env("CartPole-v1")
+        for learn in (agent.compile, lambda: agent.fit("CartPole-v1", 32)):
+            with pytest.raises(ValueError, match=refused):
+                learn()
 
 
 def test_keras_on_another_backend_is_refused(monkeypatch, capsys):

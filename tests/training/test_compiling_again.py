@@ -16,6 +16,8 @@ from tf_trpo.optimizers import AdaptiveRadius, ClippedSurrogate, TrustRegion
 from tf_trpo.training import CompiledAgent
 from tf_trpo.training.identity import check_unchanged
 
+OBSERVATION = np.float32([0.5, -0.5, 1.0])
+
 
 def fit(agent, steps=32, **arguments):
     return agent.fit("Pendulum-v1", steps, **{"num_envs": 2, "num_steps": 16, "verbose": 0, **arguments}).history
@@ -43,6 +45,99 @@ def test_a_refused_compile_changes_nothing(agent, make_agent):
         never.compile(near_nothing)
     assert not never.compiled
     make_agent("Pendulum-v1").compile(value_optimizer="sgd")
+
+
+@dataclasses.dataclass(frozen=True)
+class Unsaveable(TrustRegion):
+    """Has a setting that no file can hold."""
+
+    handle: object = dataclasses.field(default_factory=object)
+
+
+class Ratio(keras.optimizers.schedules.LearningRateSchedule):
+    """Has no config."""
+
+    def __call__(self, step):
+        return 0.01
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (lambda: {"policy_optimizer": Unsaveable()}, "policy optimizer"),
+        (lambda: {"value_optimizer": keras.optimizers.Adam(Ratio())}, "value optimizer"),
+    ],
+)
+def test_parts_that_cannot_be_saved_are_named_and_change_nothing(arguments, name, agent):
+    before = agent.compiled_with, agent.learner, agent.optimizer, agent.policy_optimizer
+    never = tf_trpo.TRPO(*small_models())
+    for each in (agent, never):
+        with pytest.raises(ValueError, match=f"^the {name} cannot be saved: "):
+            each.compile(**arguments())
+    assert (agent.compiled_with, agent.learner, agent.optimizer, agent.policy_optimizer) == before
+    check_unchanged(agent)
+    agent.compile()
+    assert not never.compiled
+    never.compile()
+
+
+@pytest.mark.parametrize("policy_optimizer", [TrustRegion(radius=AdaptiveRadius()), ClippedSurrogate()])
+def test_layers_can_be_frozen_and_unfrozen_before_compile(policy_optimizer, make_agent, assert_same_weights, tmp_path):
+    agent = make_agent("Pendulum-v1", policy_optimizer, policy={"ema_momentum": 0.7})
+    count, [layer] = len(agent.weights), agent.policy.encoder.network.layers
+    fit(agent)
+    state = agent.average.updates.numpy()
+    agent.compile()
+    assert agent.average.updates.numpy() == state == 1
+    layer.trainable = False
+    with pytest.raises(ValueError, match=r"other weights of the policy are trainable .*: call compile again"):
+        agent.predict(OBSERVATION)
+    agent.compile()
+    assert agent.average.updates.numpy() == 0
+    assert len(agent.weights) == count
+    fit(agent)
+    agent.save(tmp_path / "agent.keras")
+    loaded = tf_trpo.load(tmp_path / "agent.keras")
+    assert_same_weights(loaded.get_weights(), agent.get_weights())
+    np.testing.assert_array_equal(loaded.predict(OBSERVATION), agent.predict(OBSERVATION))
+    layer.trainable = True
+    agent.compile()
+    fit(agent)
+    assert agent.average.updates.numpy() == 1
+
+
+def test_another_momentum_takes_effect(agent):
+    agent.ema_momentum = 0.3
+    agent.compile()
+    assert agent.average.momentum == 0.3
+    agent.ema_momentum = None
+    agent.compile()
+    assert agent.average is None
+    fit(agent)
+
+
+def test_a_value_optimizer_of_other_weights_is_refused(agent):
+    layer = agent.value_function.encoder.output_layer
+    layer.trainable = False
+    agent.compile(value_optimizer="adam")
+    layer.trainable = True
+    before = agent.compiled_with
+    with pytest.raises(ValueError, match=r"^value_optimizer was built for other weights, .*: give a new one$"):
+        agent.compile()
+    assert agent.compiled_with is before
+    agent.compile(value_optimizer="adam")
+    fit(agent)
+
+
+def test_replaced_layers_are_no_weights_of_the_agent(agent):
+    agent.ema_momentum = None
+    agent.compile(TrustRegion(anchor_kl=0.1), anchor=agent)
+    weights = agent.get_weights()
+    agent.compile(anchor=agent)
+    assert len(agent.get_weights()) == len(weights)
+    agent.set_weights(weights)
+    agent.anchor = None
+    assert len(agent.get_weights()) == len(weights) - len(agent.policy.weights)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +252,12 @@ def test_what_is_set_within_a_fit_is_refused(agent, change, name):
     with pytest.raises(ValueError, match=f"^{name} has no effect on a fit that has begun: "):
         fit(agent, 96, callbacks=[changing])
     assert int(agent.iterations) == 1
+
+
+def test_to_run_eagerly_is_refused_with_the_way_to_do_so(agent):
+    agent.run_eagerly = True
+    with pytest.raises(ValueError, match=r"^run_eagerly has no effect: call tf.config.run_functions_eagerly"):
+        fit(agent)
 
 
 def test_other_variables_are_refused(agent, make_agent):

@@ -79,7 +79,7 @@ def test_demonstrations_that_are_set_after_compile_are_refused_until_compile_is_
     with pytest.raises(ValueError, match=r"^shown was changed after compile, to another one .*: call compile again"):
         agent.fit("CartPole-v1", 32, **FIT)
     agent.compile()
-    assert agent.learner.digest_of_shown() == other.learner.digest_of_shown()
+    assert agent.learner._policy_optimizer_state.shown is other.shown
     agent.fit("CartPole-v1", 32, **FIT)
 
 

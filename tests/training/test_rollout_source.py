@@ -160,6 +160,41 @@ def test_episodes_that_a_fit_left_unfinished_begin_again(memory, make_agent):
     source.environments.close()
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, EnvironmentFailedError, InvalidStepError])
+def test_episodes_of_a_first_rollout_that_did_not_end_begin_again(error, borrow_agent, monkeypatch):
+    agent = borrow_agent("Pendulum-v1")
+    environments = make_vector_environment("Pendulum-v1", B)
+    source = LocalSource(environments, make_actor(agent.policy, B), seed=0)
+    step, left = environments.step, iter(range(6, -1, -1))
+
+    def interrupted(actions):
+        if not next(left):
+            raise error
+        return step(actions)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(environments, "step", interrupted)
+        with pytest.raises((error, TrainingFailedError)):
+            agent.fit(source, T * B, max_faults=1, **FIT)
+    failed = source.episodes.numbers.copy()
+    agent.fit(source, T * B, **FIT)
+    assert (source.episodes.numbers == failed + 1).all()
+    source.close()
+
+
+def test_episodes_that_could_not_begin_begin_again(borrow_agent, monkeypatch):
+    agent = borrow_agent("Pendulum-v1")
+    source = LocalSource(make_vector_environment("Pendulum-v1", B), make_actor(agent.policy, B), seed=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(source.environments, "reset", None)
+        with pytest.raises(EnvironmentFailedError):
+            source.restart()
+    failed = source.episodes.numbers.copy()
+    agent.fit(source, T * B, **FIT)
+    assert (source.episodes.numbers > failed).all()
+    source.close()
+
+
 @pytest.mark.parametrize("memory", [None, "gru"])
 def test_episodes_that_were_restored_begin_again(memory, make_agent):
     agent = make_agent("Pendulum-v1", policy={"memory": memory})

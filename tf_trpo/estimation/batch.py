@@ -59,16 +59,16 @@ class Batch(NamedTuple):
         return self._replace(**{name: as_rows(getattr(self, name), self.weights) for name in _BY_SAMPLE})
 
     def checked(self) -> Batch:
-        """Convert NumPy arrays to tensors.
+        """Convert NumPy arrays to tensors, and the advantages and weights to float32.
 
         Raises:
           ValueError: the sum of the weights is known, and neither 1 nor, without a valid sample, 0.
         """
 
-        def tensor(part: Any, dtype: Any = None) -> Any:
-            return tf.constant(part, dtype) if isinstance(part, np.ndarray) else part
+        def tensor(part: Any) -> Any:
+            return tf.constant(part) if isinstance(part, np.ndarray) else part
 
-        advantages, weights = (tensor(part, tf.float32) for part in (self.advantages, self.weights))
+        advantages, weights = (tf.cast(part, tf.float32) for part in (self.advantages, self.weights))
         batch = tf.nest.map_structure(tensor, self._replace(advantages=advantages, weights=weights))
         total = float(tf.reduce_sum(batch.weights)) if tf.executing_eagerly() else 1.0
         if total != 0.0 and not abs(total - 1.0) < 1e-3:

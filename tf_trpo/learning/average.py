@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_trpo.models import Policy
 from tf_trpo.models.normalization import Statistics
+from tf_trpo.models.structure import pattern_of
 
 
 class WeightAverage(keras.layers.Layer):
@@ -43,6 +44,7 @@ class WeightAverage(keras.layers.Layer):
         size = int(policy.flat_weights.shape[0])
         self.theta = self.add_weight(shape=(size,), initializer="zeros", trainable=False, name="theta")
         self.updates = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="updates")
+        self._averaged = pattern_of(policy.weights)
         self.built = True
 
     def update(self, policy: Policy, statistics: list[Statistics]) -> None:
@@ -60,10 +62,20 @@ class WeightAverage(keras.layers.Layer):
         rate = tf.maximum(1.0 - self.momentum, 4.0 / (tf.cast(self.updates.value, tf.float32) + 3.0))
         self.theta.assign(policy.absorbed_at(old + tf.cast(rate, old.dtype) * (new - old), statistics))
 
+    def fits(self, policy: Policy) -> bool:
+        """Return whether the policy's trainable weights are still those that are averaged."""
+        return self._averaged == pattern_of(policy.weights)
+
     def restart(self) -> None:
         """Restart the average, as if there had been no update."""
         self.updates.assign(0)
 
     def flat_weights(self, policy: Policy) -> tf.Tensor:
-        """Return the average [P], or the policy's own weights before the first update."""
+        """Return the average [P], or the policy's own weights before the first update.
+
+        Raises:
+          ValueError: other weights of the policy are trainable than those that are averaged.
+        """
+        if not self.fits(policy):
+            raise ValueError("other weights of the policy are trainable than the average has: call compile again")
         return tf.where(self.updates.value > 0, self.theta.value, policy.flat_weights)

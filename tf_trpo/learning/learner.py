@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -49,7 +48,6 @@ class Learner:
       jit_compile: compile the update's loops by XLA; "auto": if XLA can, and there are no convolutions on a CPU.
 
     Attributes:
-      parts, described: everything that the update depends on, as it was when this was made; see `note_compiled`.
       structure: learners of equal structure share traced and compiled programs; with None, nothing is shared.
       numbers: float settings, which are inputs of the shared programs.
       traffic: figures of how the last update was spread over processes, by their names in the logs.
@@ -86,8 +84,6 @@ class Learner:
         self.numbers = Numbers(settings, policy_optimizer.settled(policy.action_distribution))
         self._average = average
         self.traffic: dict[str, float] = {}
-        self.parts: dict[str, Any] = {}
-        self.described: dict[str, Any] = {}
         self.structure: str | None = None
         self._made_for = self._all_variables()
         self._models: list[Any] = [policy, *(critic.value_function for critic in critics)]
@@ -192,11 +188,6 @@ class Learner:
             "average": [] if self._average is None else list(self._average.weights),
             "anchor": [] if self._anchor is None else list(self._anchor.weights),
         }
-
-    def digest_of_shown(self) -> str | None:
-        """Return the SHA-256 of the demonstrations; None without any."""
-        arrays = [np.ascontiguousarray(variable.numpy()) for variable in self._shown]
-        return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest() if arrays else None
 
     def has_its_variables(self) -> bool:
         """Return whether all variables are still those that this was made with."""

@@ -35,6 +35,18 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
             layer.finalize_state()
 
 
+def classes_of(model: keras.Layer) -> dict[str, type]:
+    """Return the classes of a layer and of all layers inside it by name, as Keras needs them to make it again."""
+    classes = map(type, layers_of(model))
+    return {name: each for each in classes for name in (each.__name__, keras.saving.get_registered_name(each))}
+
+
+def functions_of(model: keras.Layer) -> dict[str, types.FunctionType]:
+    """Return the functions that layers have as attributes, such as activations, by name."""
+    attributes = (value for layer in layers_of(model) for value in vars(layer).values())
+    return {each.__name__: each for each in attributes if isinstance(each, types.FunctionType)}
+
+
 def check_unregularized(name: str, model: keras.Model) -> None:
     """Raise ValueError, with the model's name, if a weight or layer of a model has a regularizer or a constraint."""
     found = {weight.path: weight.regularizer or weight.constraint for weight in model.weights}

@@ -22,7 +22,7 @@ def flatten(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
       ValueError: there is no tensor.
     """
     if not tensors:
-        raise ValueError("flatten needs at least one tensor: has the model been built?")
+        raise ValueError("flatten needs at least one tensor: has the model been built, or are all its weights frozen?")
     return tf.concat([tensor if len(tensor.shape) == 1 else tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
 
 

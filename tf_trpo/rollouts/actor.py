@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import abc
 import logging
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from tf_trpo.models import Policy
 
 _logger = logging.getLogger(__name__)
+_refused: weakref.WeakKeyDictionary[Policy, set[bool]] = weakref.WeakKeyDictionary()
+"""Policies that LiteRT could not run, and whether their mode or their samples: to try again takes seconds."""
 States: TypeAlias = "tuple[np.ndarray, ...]"
 """States of a policy's memory, one for each environment: arrays [B, ...]; empty without a memory."""
 
@@ -90,7 +93,8 @@ class Actor(abc.ABC):
 def make_actor(policy: Policy, num_envs: int, *, deterministic: bool = False, shards: int = 1) -> Actor:
     """Make the fastest actor that can run the policy.
 
-    TensorFlow acts if `acts_on_device`, or, with a warning, if LiteRT cannot run the policy. Otherwise, LiteRT acts.
+    TensorFlow acts if `acts_on_device`, or, with a warning the first time, if LiteRT cannot run the policy. Otherwise,
+    LiteRT acts.
 
     Args:
       policy: the policy that acts.
@@ -99,10 +103,11 @@ def make_actor(policy: Policy, num_envs: int, *, deterministic: bool = False, sh
       shards: number of equal batches in which the actions for B environments are computed, a divisor of B. An action's
         last bits may depend on the size of its batch.
     """
-    if not acts_on_device(policy, shards):
+    if not acts_on_device(policy, shards) and deterministic not in _refused.get(policy, ()):
         try:
             return LiteActor(policy, num_envs, deterministic=deterministic, shards=shards)
         except (ValueError, RuntimeError, ImportError) as error:
+            _refused.setdefault(policy, set()).add(deterministic)
             reason = str(error).strip().splitlines()[0]
             _logger.warning("acting through TensorFlow, which is slower: LiteRT cannot run this policy (%s)", reason)
     return CompiledActor(policy, num_envs, deterministic=deterministic, shards=shards)
@@ -187,7 +192,9 @@ class LiteActor(Actor):
             return kept
         from keras.saving import serialize_keras_object
 
-        return {**kept, "for_environment": (type(distribution), serialize_keras_object(distribution))}
+        from tf_trpo.models.structure import classes_of
+
+        return {**kept, "for_environment": (classes_of(distribution), serialize_keras_object(distribution))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -195,9 +202,8 @@ class LiteActor(Actor):
         if isinstance(saved, tuple):
             from keras.saving import deserialize_keras_object
 
-            kind, described = saved
-            known = dict.fromkeys((described["class_name"], described["registered_name"]), kind)
-            self.for_environment = deserialize_keras_object(described, custom_objects=known).acting()
+            classes, described = saved
+            self.for_environment = deserialize_keras_object(described, custom_objects=classes).acting()
         self._load()
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:

@@ -138,6 +138,8 @@ class LocalSource:
         at, brancher = self.episodes, self._brancher
         branch = None if brancher is None or branch_noise is None else brancher.begin(branch_noise)
         here = at.observations, at.just_ended, noise, at.states
+        # Also if the rollout does not end, because of an interruption or a failure.
+        at.were_played = True
         try:
             rollout = collect_rollout(self.environments, self._actor, self._spec, *here, branch)
         except (EnvironmentFailedError, InvalidStepError):

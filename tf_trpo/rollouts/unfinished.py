@@ -59,7 +59,8 @@ class UnfinishedEpisodes:
       states: states of the policy's memory before the next row, arrays [B, ...].
       numbers: episode numbers, int64 [B].
       failed: whether a rollout or a reset has failed, so that the episodes cannot be replayed.
-      were_played: whether there was a rollout since all episodes began together, or they were restored.
+      were_played: whether the environments may not stand at the first observations: a rollout, even one that did not
+        end, began after all episodes had begun together, or the episodes were restored.
     """
 
     observations: Any

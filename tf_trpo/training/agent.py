@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from tf_trpo.models.making import check_fit
 from tf_trpo.optimizers import ALGORITHMS, PolicyOptimizer
 from tf_trpo.ranges import check_whole_numbers, require
 from tf_trpo.serving.export import ExportFormat, export_policy
-from tf_trpo.training.checks import check_own_weights, warn_of_obstacle
+from tf_trpo.training.checks import check_own_weights, in_this_thread, warn_of_obstacle
 from tf_trpo.training.evaluation import evaluate_policy
 from tf_trpo.training.faults import require_finite
 from tf_trpo.training.optimizer_state import optimizer_state, restored, write_optimizer_state
@@ -52,7 +53,7 @@ class Agent(keras.Model):
       value_function: observations -> V.
       ema_momentum: momentum of the moving average of the policy's weights, in [0, 1), which is evaluated, exported and
         used by `predict`; it covers about 1 / (1 - ema_momentum) iterations. None: the policy itself is used. Training
-        is the same either way.
+        is the same either way. If you set the policy's weights yourself, call `average.restart()` as well.
       costs: signals of the environment in addition to the reward; see `tf_trpo.environments.Cost`.
       cost_value_functions, anchor: one value function for each cost, in order; the policy to stay near, or None.
 
@@ -60,6 +61,7 @@ class Agent(keras.Model):
       policy, value_function, ema_momentum, costs, cost_value_functions, anchor: as given.
       average, return_scale, cost_return_scales: the `WeightAverage` or None, and running scales of rewards and costs.
       env_steps, iterations: environment steps and iterations that the agent has learned from, int64 variables.
+      lock: held by the thread that assigns the policy's weights; see `in_this_thread`.
       policy_optimizer, optimizer, update_settings, learner: set by `compile`; `optimizer` is the value function's.
 
     Raises:
@@ -99,8 +101,18 @@ class Agent(keras.Model):
         self.anchor = anchor
         if anchor is not None:
             anchor.trainable = False
-        self._draws = itertools.count()
+        self._draws, self.lock = itertools.count(), threading.RLock()
         self.built = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        before = vars(self).get(name)
+        if isinstance(before, keras.layers.Layer) and before is not value:
+            # Keras itself would keep a replaced layer among the agent's weights, and append the new one's.
+            if isinstance(value, keras.layers.Layer):
+                self._tracker.replace_tracked_value("layers", before, value)
+            else:
+                self._tracker.untrack(before)
+        super().__setattr__(name, value)
 
     def evaluate(
         self,
@@ -147,8 +159,7 @@ class Agent(keras.Model):
         how: Any = {"stochastic": stochastic, "seed": seed, "max_episode_steps": max_episode_steps}
         with open_vector_environment(environment, num_envs, **making) as environments:
             check_fit(self.policy, environments)
-            with self.policy.having(self.evaluation_theta()):
-                return evaluate_policy(self.policy, environments, episodes, **how)
+            return evaluate_policy(self.policy, self.evaluation_theta(), environments, episodes, **how)
 
     def call(self, observations: Any) -> Distribution:
         """Return the distribution over actions for a batch of observations, by the weights of `evaluation_theta`."""
@@ -205,9 +216,10 @@ class Agent(keras.Model):
 
         Raises:
           TrainingFailedError: a weight is not finite; nothing is written.
+          ValueError: another thread fits, clones or exports the agent, so that its weights are not free.
         """
         require_finite({"agent": self.weights})
-        with self.policy.having(self.evaluation_theta()):
+        with in_this_thread(self), self.policy.having(self.evaluation_theta()):
             return export_policy(
                 self.policy,
                 self.value_function,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING, TypeAlias
 
+import keras
 import numpy as np
 
 from tf_trpo.models import Policy
-from tf_trpo.models.structure import copy_weights, layers_of
+from tf_trpo.models.structure import classes_of, copy_weights, functions_of, layers_of
 from tf_trpo.ranges import check_types
 from tf_trpo.spaces import difference, map_parts
 
@@ -29,8 +29,8 @@ def copied_policy(anchor: Anchor, policy: Policy) -> Policy:
 
     Raises:
       TypeError: the anchor is of another type.
-      ValueError: the file holds no agent, the policy or the anchor has a memory, or the policies differ in their
-        observations or action distributions.
+      ValueError: the file holds no agent, the policy or the anchor has a memory, the anchor cannot be made from its
+        config, or the policies differ in their observations or action distributions.
     """
     from tf_trpo.training.agent import Agent
 
@@ -49,7 +49,14 @@ def copied_policy(anchor: Anchor, policy: Policy) -> Policy:
         raise ValueError(f"the agent observes {differing[0]}, its anchor {differing[1]}")
     if _meaning(policy) != _meaning(own):
         raise ValueError("anchor must have the actions and the kind of action distribution that the agent has")
-    copy: Policy = Policy.from_config(own.get_config())
+    try:
+        with keras.saving.custom_object_scope(functions_of(own) | classes_of(own)):
+            copy: Policy = Policy.from_config(own.get_config())
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "anchor must be a policy that can be made from its config, without a lambda: give a function or layer with "
+            "a name (keras.saving.register_keras_serializable)"
+        ) from error
     copy_weights(own, copy)
     if not isinstance(anchor, Policy):
         copy.assign_flat_weights(anchor.evaluation_theta())
@@ -70,16 +77,6 @@ def start_at(policy: Policy, anchor: Policy) -> None:
             return
         policy.set_weights(before)
     raise ValueError("the policy must have the network of its anchor, at which it starts: give the same settings")
-
-
-def fingerprint(anchor: Policy | None) -> str | None:
-    """Return the SHA-256 of an anchor's weights, to tell runs apart; None without an anchor."""
-    if anchor is None:
-        return None
-    digest = hashlib.sha256()
-    for weight in anchor.weights:
-        digest.update(weight.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _computed(policy: Policy) -> np.ndarray:

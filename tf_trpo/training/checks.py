@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import logging
 import warnings
 import weakref
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tf_trpo.models.cells import initial_span
 from tf_trpo.training.keras_config import check_config
+
+if TYPE_CHECKING:
+    from tf_trpo.training.agent import Agent
 
 _logger = logging.getLogger(__name__)
 _compiled: weakref.WeakSet[keras.Model] = weakref.WeakSet()
@@ -21,7 +27,7 @@ _compiled: weakref.WeakSet[keras.Model] = weakref.WeakSet()
 
 
 def check_keras() -> None:
-    """Raise ValueError unless Keras runs on TensorFlow and computes in float32."""
+    """Raise ValueError unless Keras runs on TensorFlow, on one device, and computes in float32."""
     if keras.config.backend() != "tensorflow":
         raise ValueError(f"Keras runs on {keras.config.backend()}, tf_trpo on TensorFlow: set KERAS_BACKEND=tensorflow")
     for setting, precision, setter in (
@@ -30,6 +36,27 @@ def check_keras() -> None:
     ):
         if precision != "float32":
             raise ValueError(f'networks compute in float32, and Keras\' {setting} is {precision}: {setter}("float32")')
+    if tf.distribute.has_strategy():
+        strategy = type(tf.distribute.get_strategy()).__name__
+        raise ValueError(f"an agent learns on one device, not in the scope of {strategy}; fit has workers instead")
+
+
+@contextlib.contextmanager
+def in_this_thread(agent: Agent) -> Iterator[None]:
+    """Prevent other threads from fitting, cloning or exporting an agent, which all assign its policy's weights.
+
+    Raises:
+      ValueError: another thread does so now.
+    """
+    if not agent.lock.acquire(blocking=False):
+        raise ValueError(
+            "another thread fits, clones or exports this agent, and both would assign its weights: export it in a "
+            "callback of the fit, or load its saved file for this thread"
+        )
+    try:
+        yield
+    finally:
+        agent.lock.release()
 
 
 def warn_of_raw_observations(agent: keras.Model) -> None:
@@ -96,6 +123,37 @@ def check_unshared(agent: keras.Model, optimizer: keras.optimizers.Optimizer) ->
     _compiled.add(agent)
 
 
+def check_value_optimizers(
+    optimizers: Sequence[keras.optimizers.Optimizer], value_functions: Sequence[keras.Model]
+) -> None:
+    """Raise ValueError unless each optimizer was built for all trainable weights of its value function."""
+    for optimizer, value_function in zip(optimizers, value_functions, strict=True):
+        try:
+            optimizer._check_variables_are_known(value_function.trainable_variables)
+        except ValueError as error:
+            raise ValueError(
+                "value_optimizer was built for other weights, as of another network or before a layer was unfrozen: "
+                "give a new one"
+            ) from error
+
+
+def check_saveable(**parts: Any) -> None:
+    """Raise ValueError, with the name, if a part of an agent cannot be written to a file, as it has no config."""
+    for name, part in parts.items():
+        _config_of(name.replace("_", " "), part)
+
+
+def _config_of(name: str, part: Any) -> Any:
+    """Return a part's config as JSON has it; raise ValueError, with the name, if it has none."""
+    with warnings.catch_warnings():
+        # Keras warns of each lambda.
+        warnings.simplefilter("ignore")
+        try:
+            return json.loads(json.dumps(keras.saving.serialize_keras_object(part)))
+        except (NotImplementedError, TypeError) as error:
+            raise ValueError(f"the {name} cannot be saved: {' '.join(str(error).split())[:300]}") from error
+
+
 def _parts(agent: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[int, str]:
     """Return the names, by id, of the objects that a fit of an agent changes."""
     weights = {id(variable): variable.path for variable in agent.trainable_variables}
@@ -116,14 +174,7 @@ def warn_of_obstacle(agent: keras.Model, when: str, known: str | None = None) ->
     Raises:
       ValueError: the agent cannot be written to a file at all, because a part of it has no config.
     """
-    with warnings.catch_warnings():
-        # Keras warns of each lambda.
-        warnings.simplefilter("ignore")
-        try:
-            config: Any = json.loads(json.dumps(keras.saving.serialize_keras_object(agent)))
-        except (NotImplementedError, TypeError) as error:
-            message = " ".join(str(error).split())[:300]
-            raise ValueError(f"the agent cannot be saved: {message}") from error
+    config = _config_of("agent", agent)
     try:
         check_config(config, {}, type(agent))
     except ValueError as error:

@@ -18,6 +18,7 @@ from tf_trpo.optimizers import Shown
 from tf_trpo.ranges import check_types, check_whole_numbers, require
 from tf_trpo.rollouts import Rollout
 from tf_trpo.training.callback_list import Callbacks, list_of, released, with_history
+from tf_trpo.training.checks import in_this_thread
 from tf_trpo.training.compiled_agent import CompiledAgent
 from tf_trpo.training.identity import check_compiled, check_unchanged
 
@@ -88,7 +89,8 @@ class Imitator(CompiledAgent):
         Raises:
           TypeError: a number is of another type.
           ValueError: a setting is out of range, a callback is for `fit` only, the spaces are not the agent's, the agent
-            has a memory or costs or is not compiled, or the likelihood of the demonstrated actions is never finite.
+            has a memory or costs or is not compiled, another thread uses the agent, or the likelihood of the
+            demonstrated actions is never finite.
         """
         check_whole_numbers(epochs=epochs, minibatch_size=minibatch_size)
         check_whole_numbers(lowest=0, seed=seed)
@@ -102,31 +104,31 @@ class Imitator(CompiledAgent):
         check_unchanged(self)
         if self.costs:
             raise ValueError("an agent with costs cannot be cloned: demonstrations do not show what an action costs")
-        rollout, before = self._rollout_of(demonstrations), self.learner.state()
-        try:
-            cloning = _Cloning(self, rollout, minibatch_size, learning_rate, held_out, np.random.default_rng(seed))
-            listed = keras.callbacks.CallbackList(
-                with_history(given),
-                add_progbar=verbose > 0,
-                model=self,
-                verbose=verbose,
-                epochs=epochs,
-                steps=1,
-            )
-            self.stop_training = False
-            with released(listed):
-                listed.on_train_begin()
-                cloning.fit_policy(epochs, listed)
-                # EarlyStopping restores all weights of the agent here.
-                listed.on_train_end()
-            cloning.fit_value_function()
-        except BaseException:
-            # An interruption, too, would leave new statistics under old weights, or a policy without its values.
-            self.learner.restore(before)
-            raise
-        if self.average is not None:
-            self.average.restart()
+        rollout = self._rollout_of(demonstrations)
+        listed = keras.callbacks.CallbackList(
+            with_history(given), add_progbar=verbose > 0, model=self, verbose=verbose, epochs=epochs, steps=1
+        )
+        with in_this_thread(self):
+            before = self.learner.state()
+            try:
+                cloning = _Cloning(self, rollout, minibatch_size, learning_rate, held_out, np.random.default_rng(seed))
+                self._clone(cloning, epochs, listed)
+            except BaseException:
+                # An interruption, too, would leave new statistics under old weights, or a policy without its values.
+                self.learner.restore(before)
+                raise
+            if self.average is not None:
+                self.average.restart()
         return self.history
+
+    def _clone(self, cloning: _Cloning, epochs: int, callbacks: keras.callbacks.CallbackList) -> None:
+        self.stop_training = False
+        with released(callbacks):
+            callbacks.on_train_begin()
+            cloning.fit_policy(epochs, callbacks)
+            # EarlyStopping restores all weights of the agent here.
+            callbacks.on_train_end()
+        cloning.fit_value_function()
 
     def _rollout_of(self, demonstrations: Any) -> Rollout:
         if self.policy.memory is not None:

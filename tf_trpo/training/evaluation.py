@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import numpy as np
+import tensorflow as tf
 from gymnasium.vector import VectorEnv
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, can_reset_some
@@ -28,6 +29,7 @@ _CHUNK = 128
 
 def evaluate_policy(
     policy: Policy,
+    theta: tf.Tensor,
     environments: VectorEnv,
     episodes: int,
     *,
@@ -37,11 +39,15 @@ def evaluate_policy(
 ) -> dict[str, float]:
     """Run a fixed number of episodes in each of B environments with NEXT_STEP autoreset; see `Agent.evaluate`.
 
+    The policy acts by the flat trainable weights theta [P]; its own are not assigned, since a fit may use them now.
+
     Each environment contributes a fixed number of its first episodes: counting the first ones that end in any
     environment would favour short episodes.
     """
     try:
-        counted = _episodes(policy, environments, episodes, stochastic, seed, max_episode_steps)
+        with policy.scope_at(theta):
+            weights = [weight.numpy() for weight in policy.weights]
+        counted = _episodes(policy, weights, environments, episodes, stochastic, seed, max_episode_steps)
     except (EnvironmentFailedError, InvalidStepError) as error:
         raise EnvironmentFailedError(f"{error}, in an evaluation") from error
     returns = [episode.episode_return for episode in counted]
@@ -52,13 +58,18 @@ def evaluate_policy(
 
 
 def _episodes(
-    policy: Policy, environments: VectorEnv, episodes: int, stochastic: bool, seed: int, max_episode_steps: int
+    policy: Policy,
+    weights: list[np.ndarray],
+    environments: VectorEnv,
+    episodes: int,
+    stochastic: bool,
+    seed: int,
+    max_episode_steps: int,
 ) -> list[Episode]:
     num_envs = environments.num_envs
     shares = [len(share) for share in np.array_split(np.arange(episodes), num_envs)]
     actor = make_actor(policy, num_envs, deterministic=not stochastic)
     source = LocalSource(environments, actor, seed=seed, stream=Stream.EVALUATION_ENVIRONMENTS)
-    weights = [weight.numpy() for weight in policy.weights]
     tracker = EpisodeTracker(num_envs, len(kept_costs(environments)))
     finished: list[list[Episode]] = [[] for _ in range(num_envs)]
     cuts: list[int] = []

@@ -6,11 +6,14 @@ With them, a checkpoint can be continued by the same run only, and no change aft
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 from tf_trpo.environments.costs import cost_name
 from tf_trpo.environments.making import without_addresses, wrapper_name
@@ -21,12 +24,12 @@ from tf_trpo.models.structure import (
     describe_layers,
     layers_of,
     nested_dataclasses,
+    pattern_of,
     value_of_numpy,
 )
-from tf_trpo.training.anchor import fingerprint
+from tf_trpo.training.checks import check_keras
 
 if TYPE_CHECKING:
-    from tf_trpo.learning.learner import Learner
     from tf_trpo.training.compiled_agent import CompiledAgent
 
 _IMMATERIAL = ROUNDING | {"name", "shared_object_id", "value_learning_rate"}
@@ -41,6 +44,7 @@ _PARTS = [
 def run_identity(agent: CompiledAgent, environment: Any, opening: Mapping[str, Any], **settings: Any) -> dict[str, Any]:
     """Describe everything that the result of a fit depends on, as JSON; an environment is described only by an id."""
     serialized = keras.saving.serialize_keras_object
+    shown = agent.shown if agent.policy_optimizer.imitates else None
     parts = {
         "environment": environment if isinstance(environment, str) else None,
         "wrappers": list(map(wrapper_name, opening["wrappers"])),
@@ -52,10 +56,10 @@ def run_identity(agent: CompiledAgent, environment: Any, opening: Mapping[str, A
         "value_optimizer": serialized(agent.optimizer),
         "policy": serialized(agent.policy),
         "value_function": serialized(agent.value_function),
-        "demonstrations": agent.learner.digest_of_shown(),
+        "demonstrations": None if shown is None else digest(tf.nest.flatten((shown.observations, shown.actions))),
         "costs": list(map(cost_name, agent.costs)),
         "cost_value_functions": list(map(serialized, agent.cost_value_functions)),
-        "anchor": fingerprint(agent.anchor),
+        "anchor": None if agent.anchor is None else digest(agent.anchor.weights),
     }
     identity: dict[str, Any] = json.loads(
         json.dumps(parts, default=_described),
@@ -66,6 +70,14 @@ def run_identity(agent: CompiledAgent, environment: Any, opening: Mapping[str, A
     # An argument of an environment may have any name.
     made_with = json.dumps(dict(opening["env_kwargs"] or {}), default=_described)
     return {**identity, "env_kwargs": json.loads(made_with, parse_constant=str)}
+
+
+def digest(arrays: Iterable[Any]) -> str:
+    """Return the SHA-256 of the values of arrays or variables, to tell runs apart."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
 
 
 def _described(value: Any) -> Any:
@@ -86,11 +98,25 @@ def check_identity(then: dict[str, Any], now: dict[str, Any]) -> None:
         raise ValueError(f"it is of a run with {'; '.join(differing[:5])}")
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class CompiledWith:
+    """Everything that an agent's update depends on, as it was when the agent was compiled.
+
+    Attributes:
+      parts: the agent's attributes, by name.
+      described: a description of the agent; see `compiled_parts`.
+      policy_weights: a description of the policy's weights and of which are trainable; see `pattern_of`.
+    """
+
+    parts: dict[str, Any]
+    described: dict[str, Any]
+    policy_weights: str
+
+
 def note_compiled(agent: CompiledAgent) -> None:
-    """Record in an agent's learner the parts and settings it was made with, for the checks below."""
-    learner = agent.learner
-    learner.parts, learner.described = _own_parts(agent), compiled_parts(agent)
-    learner.structure = shared_structure(agent)
+    """Record what an agent is compiled with, for the checks below, and the structure of its learner."""
+    agent.compiled_with = CompiledWith(_own_parts(agent), compiled_parts(agent), pattern_of(agent.policy.weights))
+    agent.learner.structure = shared_structure(agent)
 
 
 def compiled_parts(agent: CompiledAgent) -> dict[str, Any]:
@@ -127,22 +153,25 @@ def check_compiled(agent: CompiledAgent) -> None:
 def check_unchanged(agent: CompiledAgent) -> None:
     """Raise ValueError with the first difference unless an agent is as it was when it was compiled."""
     check_compiled(agent)
-    learner, again = agent.learner, "call compile again"
-    differing = _differences(learner.described, compiled_parts(agent))
+    check_keras()
+    if agent.run_eagerly:
+        raise ValueError("run_eagerly has no effect: call tf.config.run_functions_eagerly(True) instead")
+    again = "call compile again"
+    differing = _differences(agent.compiled_with.described, compiled_parts(agent))
     if differing:
         # The last layer is the innermost.
         innermost = differing[0][0].startswith(("policy/", "value_function/"))
         path, before, after = differing[-1 if innermost else 0]
         raise ValueError(f"{path} was changed after compile, from {before} to {after}: {again}")
-    for name in _other_parts(agent, learner):
+    for name in _other_parts(agent, agent.compiled_with):
         raise ValueError(f"{name} was changed after compile, to another one with the same settings: {again}")
-    if not learner.has_its_variables():
+    if not agent.learner.has_its_variables():
         raise ValueError(f"the agent has other variables than when it was compiled: {again}")
 
 
-def check_compiled_as(agent: CompiledAgent, learner: Learner) -> None:
-    """Raise ValueError if an agent was compiled or its parts were replaced since a fit with this learner began."""
-    changed = [*_other_parts(agent, learner), *["compile"] * (agent.learner is not learner)]
+def check_compiled_as(agent: CompiledAgent, compiled: CompiledWith) -> None:
+    """Raise ValueError if an agent was compiled or its parts were replaced since a fit began."""
+    changed = [*_other_parts(agent, compiled), *["compile"] * (agent.compiled_with is not compiled)]
     if changed:
         raise ValueError(f"{changed[0]} has no effect on a fit that has begun: change the agent between two fits")
 
@@ -151,14 +180,14 @@ def _own_parts(agent: CompiledAgent) -> dict[str, Any]:
     return {name: getattr(agent, name) for name in _PARTS}
 
 
-def _other_parts(agent: CompiledAgent, learner: Learner) -> list[str]:
-    """Return the names of an agent's attributes that are not the objects its learner was made with."""
-    return [name for name, part in _own_parts(agent).items() if part != learner.parts[name]]
+def _other_parts(agent: CompiledAgent, compiled: CompiledWith) -> list[str]:
+    """Return the names of an agent's attributes that are not the objects it was compiled with."""
+    return [name for name, part in _own_parts(agent).items() if part != compiled.parts[name]]
 
 
 def shared_structure(agent: CompiledAgent) -> str | None:
     """Describe an agent so that equal descriptions mean equal updates; None if a part may not be fully described."""
-    described = agent.learner.described
+    described = agent.compiled_with.described
     layers = [layer for model in _models(agent).values() for layer in layers_of(model)]
     known = all_known(described, *layers, agent.optimizer, *nested_dataclasses(agent.policy_optimizer))
     settings = ("policy_optimizer", "update_settings")

@@ -97,8 +97,10 @@ def opened_source(
         with alone([policy], _FITS):
             prepare(environment.num_envs)
             # This fit does not know the returns of earlier steps, and memories may be of another policy.
-            if isinstance(environment, LocalSource | RaySource) and environment.episodes.were_played:
-                environment.restart()
+            if isinstance(environment, LocalSource | RaySource):
+                episodes = environment.episodes
+                if episodes.were_played or episodes.failed:
+                    environment.restart()
             yield environment
         return
     if spread.workers:

@@ -54,7 +54,9 @@ class Trainer:
     Attributes:
       source: as given. `source.environments` of a `LocalSource` are the environments, which a callback may change for a
         curriculum: `params["trainer"].source.environments.unwrapped.call("set_level", 3)`.
-      rollout: of the present iteration; None while it is collected.
+      rollout: of the present iteration; None while it is collected, and after the fit.
+      is_between_iterations: whether an iteration of this fit is complete and no other has begun, so that the state can
+        be saved.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Trainer:
         self._first_iteration = self.iterations
         self._collector = Collector(learner, source, self._report.tracker, self._faults, restart_every, vine)
         self.rollout: Rollout | None = None
+        self.is_between_iterations = False
         self._updating = False
 
     @property
@@ -94,11 +97,6 @@ class Trainer:
     def iterations(self) -> int:
         """Iterations of the agent."""
         return int(self._counters.iterations.numpy())
-
-    @property
-    def is_between_iterations(self) -> bool:
-        """Whether an iteration of this fit is complete and no other has begun, so that the state can be saved."""
-        return self.rollout is not None and not self._updating
 
     def goal(self, total_steps: int) -> tuple[int, int]:
         """Return the environment steps and the iterations of the agent after `total_steps` steps of this run."""
@@ -157,6 +155,9 @@ class Trainer:
             if self._can_save_after(error):
                 save_on_failure(callbacks.callbacks, error)
             raise
+        finally:
+            # The history of the fit keeps this trainer, and a rollout of images may have hundreds of megabytes.
+            self.rollout = None
 
     def state(self) -> dict[str, Any]:
         """Return all that `restore` needs, between two iterations, as numbers, text and arrays."""
@@ -244,7 +245,7 @@ class Trainer:
         distribution = learner.policy.action_distribution
         distribution.follow_schedule(progress)
         noise = rollout_noise(self._vine, distribution, *shape, self._seed, iteration)
-        self.rollout = None
+        self.rollout, self.is_between_iterations = None, False
         turn = iteration - self._first_iteration
         rollout = self._collector.collect(noise, turn=turn, iteration=iteration, steps=self.env_steps)
         self.rollout, self._updating = rollout, True
@@ -257,7 +258,7 @@ class Trainer:
         self._faults.record(update_faults(result), iteration=iteration, steps=self.env_steps)
         self._counters.env_steps.assign_add(rollout.env_steps)
         self._counters.iterations.assign_add(1)
-        self._updating = False
+        self._updating, self.is_between_iterations = False, True
         logs = self._report.logs(steps=self.env_steps, iterations=self.iterations)
         logs |= {**update_logs(result, self._costs), **learner.traffic}
         return result, {**logs, "train/faults": self._faults.total}

@@ -24,7 +24,7 @@ from tf_trpo.ranges import check_types, check_whole_numbers
 from tf_trpo.rollouts import RolloutSource, Spread
 from tf_trpo.rollouts.vine import VineSettings
 from tf_trpo.training.callback_list import Callbacks, callback_list, list_of, released
-from tf_trpo.training.checks import check_keras, warn_of_raw_observations, warn_of_short_segments
+from tf_trpo.training.checks import check_keras, in_this_thread, warn_of_raw_observations, warn_of_short_segments
 from tf_trpo.training.cloning import Imitator
 from tf_trpo.training.identity import check_compiled_as, check_unchanged, run_identity
 from tf_trpo.training.opening import known_mirror_of, opened_source, spaces_of
@@ -209,7 +209,7 @@ class TRPO(Imitator):
           TypeError: a number of steps, environments or faults, or the seed, is not an int.
           ImportError: workers are asked for, and Ray is not installed.
           ValueError: the environment does not fit the agent, a setting is out of range, the agent is not compiled or
-            something was changed after `compile`, or a network cannot be differentiated.
+            something was changed after `compile`, a network cannot be differentiated, or another thread uses the agent.
           CheckpointError: no checkpoint is intact, or it is one of another agent or fit; this agent is unchanged.
           EnvironmentFailedError: an environment raised, hung or died; a `Checkpoint` among the callbacks has saved the
             agent as it was after the last iteration.
@@ -235,7 +235,7 @@ class TRPO(Imitator):
         learner = self.learner if update_parts is None else PartedLearner(self.learner, update_parts, self.jit_compile)
         trace = functools.partial(learner.trace, num_steps, vine=branches)
         how = seed, restart_every, trace, branches, int(self.iterations)
-        with opened_source(self.policy, environment, opening, spread, *how) as source:
+        with in_this_thread(self), opened_source(self.policy, environment, opening, spread, *how) as source:
             if isinstance(learner, PartedLearner) and isinstance(source, RaySource):
                 learner.work_with(PartWorkers(source.crew, allow_different=allow_different_workers))
             trainer = Trainer(
@@ -272,7 +272,7 @@ class TRPO(Imitator):
         self, trainer: Trainer, callbacks: keras.callbacks.CallbackList, total_steps: int, schedule_steps: int | None
     ) -> None:
         """Train until the steps are taken or a callback stops the training."""
-        self.stop_training, compiled = False, self.learner
+        self.stop_training, compiled = False, self.compiled_with
 
         def stopped() -> bool:
             check_compiled_as(self, compiled)
