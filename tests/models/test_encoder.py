@@ -74,14 +74,22 @@ def take_in(encoder, samples, weights):
     return encoder.update_normalization(encoder.begin_normalization(moments))
 
 
-def naive_inputs(space, rows, seen=None):
-    """The flat inputs [N, F] of the network, with parts in the order of names, normalised by the rows seen so far."""
+def naive_inputs(space, rows, seen=None, first=None):
+    """The flat inputs [N, F] of the network, with parts in the order of names, normalised by the rows seen so far.
+
+    With the first rows, images are scaled by them.
+    """
     if isinstance(space, spaces.Dict):
         names = [name for name in sorted(space.spaces) if name != "action_mask"]
-        return np.concatenate([naive_inputs(space[name], rows[name], seen and seen[name]) for name in names], axis=1)
+        return np.concatenate(
+            [naive_inputs(space[name], rows[name], seen and seen[name], first and first[name]) for name in names],
+            axis=1,
+        )
     if isinstance(space, spaces.Tuple):
         places = enumerate(space.spaces)
-        return np.concatenate([naive_inputs(part, rows[i], seen and seen[i]) for i, part in places], axis=1)
+        return np.concatenate(
+            [naive_inputs(part, rows[i], seen and seen[i], first and first[i]) for i, part in places], axis=1
+        )
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         sizes, starts = (
             np.ravel(x) for x in ((space.n, space.start) if space.shape == () else (space.nvec, space.start))
@@ -89,7 +97,8 @@ def naive_inputs(space, rows, seen=None):
         choices = rows.reshape(len(rows), -1) - starts
         return np.concatenate([np.sqrt(size) * np.eye(size)[choices[:, i]] for i, size in enumerate(sizes)], axis=1)
     if space.dtype == np.uint8:
-        return rows.reshape(len(rows), -1) / space.high.max()
+        image = rows.reshape(len(rows), -1) / space.high.max()
+        return image if first is None else np.minimum(image / np.sqrt(np.mean((first / space.high.max()) ** 2)), 10)
     numbers = rows.reshape(len(rows), -1).astype(np.float64)
     if seen is None or isinstance(space, spaces.MultiBinary):
         return numbers
@@ -102,8 +111,9 @@ def naive_outputs(encoder, inputs):
 
 
 @any_nest
-def test_outputs_of_a_nest_are_those_of_a_naive_computation(name):
-    encoder, space = encoder_of(name, output_gain=0.0), NESTS[name]
+@pytest.mark.parametrize("scale_images", [False, True])
+def test_outputs_of_a_nest_are_those_of_a_naive_computation(name, scale_images):
+    encoder, space = encoder_of(name, output_gain=0.0, scale_images=scale_images), NESTS[name]
     batches = [observations(space, rows, seed) for seed, rows in enumerate((40, 30))]
     weights = [np.full(len(tf.nest.flatten(batch)[0]), 1 / 25, np.float32) for batch in batches]
     for of_batch in weights:
@@ -115,7 +125,9 @@ def test_outputs_of_a_nest_are_those_of_a_naive_computation(name):
     watched = observations(space, 20, seed=5)
     # One of the rows is far beyond the clipping limit.
     tf.nest.map_structure(lambda part: part.__setitem__(0, part[0] + 100 * (part.dtype.kind == "f")), watched)
-    expected = naive_outputs(encoder, naive_inputs(space, watched, together))
+    # The scale of images was measured as long as the outputs were 0, by all rows of a batch.
+    first = batches[1] if scale_images else None
+    expected = naive_outputs(encoder, naive_inputs(space, watched, together, first))
     np.testing.assert_allclose(encoder(tensors(watched)), expected, rtol=1e-4, atol=1e-3)
     assert [float(layer.count.numpy()) for layer in encoder.normalization] == [50.0] * len(encoder.normalization)
 
