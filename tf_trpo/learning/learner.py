@@ -12,20 +12,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_trpo.estimation import Batch, as_rows, estimate_lower_bound, explained_variance, from_rows, weighted_mean
+from tf_trpo.estimation import Batch, as_rows, estimate_lower_bound, from_rows, weighted_mean
 from tf_trpo.learning.average import WeightAverage
 from tf_trpo.learning.compilation import with_way_out_of_xla, xla_is_fast
-from tf_trpo.learning.critic import Critic, parts_of
+from tf_trpo.learning.critic import Critic, is_scheduled, parts_of
 from tf_trpo.learning.devices import prepare_gpus
 from tf_trpo.learning.numbers import Numbers
 from tf_trpo.learning.preparation import Preparation, check_memories
-from tf_trpo.learning.prepared import Carry, Prepared, ValueSamples, as_tensors, rollout_spec
+from tf_trpo.learning.prepared import Carry, Prepared, as_tensors, rollout_spec
 from tf_trpo.learning.programs import program
 from tf_trpo.learning.results import PolicyResult, UpdateResult, ValueResult, fetched
 from tf_trpo.learning.settings import JitCompile, UpdateSettings
 from tf_trpo.learning.states import check_values
-from tf_trpo.learning.value_optimizer import is_scheduled
-from tf_trpo.learning.value_regression import fit_value_function
+from tf_trpo.learning.value_regression import fit_critic
 from tf_trpo.models import Policy
 from tf_trpo.numerics import map_over_chunks, random_orders
 from tf_trpo.optimizers import Outcome, PolicyOptimizer, Problem, Shown
@@ -58,7 +57,7 @@ class Learner:
     update: Update
     """(rollout, carry, orders, progress in [0, 1], totals of costs) -> (`UpdateResult`, new carry).
 
-    The carry is `self.first_carry(B)` at first. The orders are those of `fit_value_function`: `self.orders(T, B, rng)`.
+    The carry is `self.first_carry(B)` at first. The orders are those of `fit_critic`: `self.orders(T, B, rng)`.
     The progress is a float64 scalar, from which schedules are computed. The totals are those of `Preparation.prepare`;
     without costs, they are left out.
     """
@@ -266,28 +265,10 @@ class Learner:
             # All value functions have the learning rate of the first, which a user may set.
             if not is_scheduled(first):
                 critic.optimizer.learning_rate.assign(first.learning_rate)
-        return [self._fitted(*each, orders) for each in zip(self._critics, prepared.values, strict=True)]
-
-    def _fitted(self, critic: Critic, samples: ValueSamples, orders: tf.Tensor) -> ValueResult:
-        weights = samples.weights
-        # The value function is fitted under the statistics that it will be used with.
-        critic.value_function.encoder.update_normalization(samples.statistics)
-        loss = fit_value_function(
-            critic.value_function,
-            critic.optimizer,
-            samples.observations,
-            samples.targets,
-            weights,
-            orders=orders,
-            minibatch_size=self._settings.value_minibatch_size,
-            decay=self._settings.value_learning_rate_decay,
-            jit_compile=self._jit_compile,
-        )
-        return ValueResult(
-            loss,
-            explained_variance(*(as_rows(array, weights) for array in (samples.values, samples.targets, weights))),
-            tf.convert_to_tensor(critic.optimizer.learning_rate),
-        )
+        return [
+            fit_critic(*each, orders, self._settings, self._jit_compile)
+            for each in zip(self._critics, prepared.values, strict=True)
+        ]
 
     def _parameters(self, batch: Batch) -> tf.Tensor:
         """Compute the distribution parameters [N, D] of a batch's samples."""

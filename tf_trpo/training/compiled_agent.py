@@ -8,10 +8,9 @@ from pathlib import Path
 
 import keras
 
-from tf_trpo.learning.critic import Critic, make_cost_optimizers
+from tf_trpo.learning.critic import Critic, choose_value_optimizer, make_cost_optimizers
 from tf_trpo.learning.learner import Learner
 from tf_trpo.learning.settings import JitCompile, UpdateSettings
-from tf_trpo.learning.value_optimizer import choose_value_optimizer
 from tf_trpo.optimizers import PolicyOptimizer, Shown, TrustRegion
 from tf_trpo.ranges import check_types
 from tf_trpo.training.agent import Agent
