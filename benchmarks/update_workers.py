@@ -63,11 +63,11 @@ class UpdateWorkers(Measurement):
 
             return run
 
-        learners = {"one process": agent.learner, "parts, one process": PartedLearner(agent.learner, self.parts, True)}
+        learners = {"one process": agent.learner, "parts, one process": PartedLearner(agent.learner, self.parts)}
         for count in self.counts:
             some = copy.copy(crew)
             some.size = count
-            learners[f"parts, {count} workers"] = spread = PartedLearner(agent.learner, self.parts, True)
+            learners[f"parts, {count} workers"] = spread = PartedLearner(agent.learner, self.parts)
             spread.work_with(PartWorkers(some))
         for learner in learners.values():
             learner.trace(steps, _ENVS)

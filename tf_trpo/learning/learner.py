@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tf_trpo.estimation import Batch, as_rows, estimate_lower_bound, from_rows, weighted_mean
 from tf_trpo.learning.average import WeightAverage
-from tf_trpo.learning.compilation import with_way_out_of_xla, xla_is_fast
+from tf_trpo.learning.compilation import COMPILATION_ERRORS, warn_without_xla, xla_is_fast
 from tf_trpo.learning.critic import Critic, is_scheduled, parts_of
 from tf_trpo.learning.devices import prepare_gpus
 from tf_trpo.learning.numbers import Numbers
@@ -30,8 +30,6 @@ from tf_trpo.numerics import map_over_chunks, random_orders
 from tf_trpo.optimizers import Outcome, PolicyOptimizer, Problem, Shown
 from tf_trpo.rollouts import Rollout
 from tf_trpo.rollouts.vine import Vine
-
-Update = Callable[..., tuple[UpdateResult, Carry]]
 
 
 class Learner:
@@ -54,14 +52,6 @@ class Learner:
       traffic: figures of how the last update was spread over processes, by their names in the logs.
     """
 
-    update: Update
-    """(rollout, carry, orders, progress in [0, 1], totals of costs) -> (`UpdateResult`, new carry).
-
-    The carry is `self.first_carry(B)` at first. The orders are those of `fit_critic`: `self.orders(T, B, rng)`.
-    The progress is a float64 scalar, from which schedules are computed. The totals are those of `Preparation.prepare`;
-    without costs, they are left out.
-    """
-
     def __init__(
         self,
         policy: Policy,
@@ -81,7 +71,6 @@ class Learner:
         self.policy, self._critics, self._anchor = policy, tuple(critics), anchor
         self._policy_optimizer_state = dataclasses.replace(policy_optimizer.make_state(policy), shown=shown)
         self._shown = [] if shown is None else tf.nest.flatten((shown.observations, shown.actions))
-        self._settings = settings
         self.numbers = Numbers(settings, policy_optimizer.settled(policy.action_distribution))
         self._average = average
         self.traffic: dict[str, float] = {}
@@ -91,8 +80,7 @@ class Learner:
         self._made_for = self._all_variables()
         self._models: list[Any] = [policy, *(critic.value_function for critic in critics)]
         self.compile(xla_is_fast(*self._models) if jit_compile == "auto" else jit_compile)
-        if jit_compile == "auto":
-            self.update = with_way_out_of_xla(self)
+        self._may_leave_xla = jit_compile == "auto" and self._jit_compile
 
     def compile(self, jit_compile: bool) -> None:
         """Prepare the update for tracing, with its loops compiled by XLA or not."""
@@ -100,8 +88,7 @@ class Learner:
         for model in self._models:
             if model.encoder.memory is not None:
                 model.encoder.memory.trace_again()
-        made_of = self.policy, self._critics, self._settings, self.numbers, self._anchor
-        self._preparation = Preparation(*made_of, jit_compile)
+        self._preparation = Preparation(self.policy, self._critics, self.numbers, self._anchor, jit_compile)
         traced = functools.partial(tf.function, autograph=False)
         self.prepare: Callable[..., tuple[Prepared, Carry]] = traced(self._preparation.prepare)
         """(rollout, carry, totals of costs) -> (samples, new carry)."""
@@ -111,7 +98,6 @@ class Learner:
         self.fit_value_functions: Callable[[Prepared, tf.Tensor], list[ValueResult]] = traced(self._fit_value_functions)
         self._jit_compile = jit_compile
         self._programs: dict[str, Callable[..., Any]] = {}
-        self.update = self._traced_update
 
     def trace(self, num_steps: int, num_envs: int, vine: Vine | None = None) -> None:
         """Trace the update for rollouts of T steps of B environments, with branches or without, and let XLA start.
@@ -122,7 +108,7 @@ class Learner:
         num_costs = len(self._critics) - 1
         rollout = rollout_spec(self.policy, num_steps, num_envs, num_costs, vine)
         count = self._preparation.arrangement(num_steps, num_envs).count
-        orders = tf.TensorSpec((self._settings.value_epochs, count), tf.int32)
+        orders = tf.TensorSpec((self.numbers.settings.value_epochs, count), tf.int32)
         carry = tf.nest.map_structure(lambda part: tf.TensorSpec(part.shape, part.dtype), self.first_carry(num_envs))
         totals = tf.TensorSpec((num_costs + 1,), tf.float64) if num_costs else ()
         try:
@@ -133,8 +119,41 @@ class Learner:
     def _trace(self, specs: list[Any]) -> None:
         self._program(specs)
 
-    def _traced_update(self, rollout: Rollout, carry: Carry, orders: Any, progress: Any, totals: Any = ()) -> Any:
-        others = (carry, orders, progress, totals)
+    def update(
+        self, rollout: Rollout, carry: Carry, orders: Any, progress: Any, totals: Any = ()
+    ) -> tuple[UpdateResult, Carry]:
+        """Improve the policy and fit the value functions; return the result, of arrays, and the next rollout's carry.
+
+        With jit_compile="auto", the first update is made again without XLA if XLA cannot compile it.
+
+        Args:
+          rollout: T steps of B environments.
+          carry: the carry from the last rollout, `first_carry` at first.
+          orders: drawn by `orders`.
+          progress: float64 scalar in [0, 1], from which schedules are computed.
+          totals: as for `Preparation.prepare`.
+        """
+        given = rollout, carry, orders, progress, totals
+        if not self._may_leave_xla:
+            return self._run(*given)
+        before = self.state()
+        try:
+            result = self._run(*given)
+        except COMPILATION_ERRORS as error:
+            self.restore(before)
+            self.compile(jit_compile=False)
+            try:
+                result = self._run(*given)
+            except Exception:
+                # The error was not XLA's.
+                self.compile(jit_compile=True)
+                raise
+            warn_without_xla(error)
+        self._may_leave_xla = False
+        return result
+
+    def _run(self, rollout: Rollout, *others: Any) -> tuple[UpdateResult, Carry]:
+        """Make an update as compiled; the arguments are those of `update`."""
         if tf.config.functions_run_eagerly():
             return fetched(*self._update(rollout, *others))
         tensors = as_tensors(rollout, *others)
@@ -155,7 +174,7 @@ class Learner:
         With a memory, these are orders of segments, [value_epochs, S].
         """
         count = self._preparation.arrangement(num_steps, num_envs).count
-        return random_orders(self._settings.value_epochs, count, rng)
+        return random_orders(self.numbers.settings.value_epochs, count, rng)
 
     def first_carry(self, num_envs: int) -> Carry:
         """Return the carry before the first update of B environments."""
@@ -205,10 +224,10 @@ class Learner:
         return [*(variable for part in self.variables().values() for variable in part), *self._shown]
 
     def _update(
-        self, rollout: Rollout, carry: Carry, orders: tf.Tensor, progress: tf.Tensor, totals: Any = ()
+        self, rollout: Rollout, carry: Carry, orders: tf.Tensor, progress: tf.Tensor, totals: Any
     ) -> tuple[UpdateResult, Carry]:
         prepared, after = self.prepare(rollout, carry, totals)
-        if self._settings.value_function_first:
+        if self.numbers.settings.value_function_first:
             value, *costs = self.fit_value_functions(prepared, orders)
             policy = self.improve_policy(self.estimate_again(rollout, prepared, carry, totals), progress)
         else:
@@ -266,7 +285,7 @@ class Learner:
             if not is_scheduled(first):
                 critic.optimizer.learning_rate.assign(first.learning_rate)
         return [
-            fit_critic(*each, orders, self._settings, self._jit_compile)
+            fit_critic(*each, orders, self.numbers.settings, self._jit_compile)
             for each in zip(self._critics, prepared.values, strict=True)
         ]
 

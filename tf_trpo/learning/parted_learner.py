@@ -9,11 +9,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_trpo.learning.compilation import with_way_out_of_xla
 from tf_trpo.learning.learner import Learner
 from tf_trpo.learning.prepared import Carry, Prepared, as_tensors
 from tf_trpo.learning.results import PolicyResult, UpdateResult, ValueResult, fetched
-from tf_trpo.learning.settings import JitCompile
 from tf_trpo.optimizers.parted_objective import (
     CrewSums,
     Home,
@@ -39,7 +37,6 @@ class PartedLearner(Learner):
     Args:
       learner: the other learner.
       parts: number of parts.
-      jit_compile: the setting of the other learner.
 
     Attributes:
       crew: computes the parts; by default this process.
@@ -49,24 +46,21 @@ class PartedLearner(Learner):
         a function that is not computed in parts.
     """
 
-    def __init__(self, learner: Learner, parts: int, jit_compile: JitCompile) -> None:
+    def __init__(self, learner: Learner, parts: int) -> None:
         vars(self).update(vars(learner))
         self._parts = parts
         self._sums: CrewSums | None = None
         self._noted: Mapping[str, int] = _NONE
         self.crew: PartCrew = Home()
-        self._update_by_parts()
-        if jit_compile == "auto":
-            self.update = with_way_out_of_xla(self)
+        self._improve_by_parts()
 
     def compile(self, jit_compile: bool) -> None:
         super().compile(jit_compile)
-        self._update_by_parts()
+        self._improve_by_parts()
 
-    def _update_by_parts(self) -> None:
+    def _improve_by_parts(self) -> None:
         self._report_step = tf.function(self._reported, autograph=False)
         self.improve_policy = self._improve_in_parts
-        self.update = self._update_in_parts
 
     def work_with(self, crew: PartCrew) -> None:
         """Let a crew compute the parts from now on."""
@@ -92,16 +86,13 @@ class PartedLearner(Learner):
         try:
             tf.function(step, autograph=False).get_concrete_function(prepared.batch, progress)
         except NotInPartsError as error:
-            algorithm = type(self.numbers.read()[1]).__name__
+            algorithm = type(self.numbers.algorithm).__name__
             raise ValueError(f"update_parts must be None with {algorithm}: {error}") from error
         self._functions = saved_functions(self.policy, noted.functions)
         self._sums = CrewSums(self.crew, self._parts, self._functions)
 
-    def _update_in_parts(
-        self, rollout: Rollout, carry: Carry, orders: Any, progress: Any, totals: Any = ()
-    ) -> tuple[UpdateResult, Carry]:
-        rollout, carry, orders, progress, totals = as_tensors(rollout, carry, orders, progress, totals)
-        result, after = self._update(rollout, carry, orders, progress, totals)
+    def _run(self, rollout: Rollout, *others: Any) -> tuple[UpdateResult, Carry]:
+        result, after = self._update(*as_tensors(rollout, *others))
         # The first update counts the functions, too, which were sent before.
         before, self._noted = self._noted, self._traffic()
         self.traffic = {f"time/update_{name}": now - before[name] for name, now in self._noted.items()}

@@ -232,7 +232,7 @@ class TRPO(Imitator):
         branches = settled_vine(vine, self.policy, num_steps, num_envs)
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
         # XLA compiles while the policy is made ready to act.
-        learner = self.learner if update_parts is None else PartedLearner(self.learner, update_parts, self.jit_compile)
+        learner = self.learner if update_parts is None else PartedLearner(self.learner, update_parts)
         trace = functools.partial(learner.trace, num_steps, vine=branches)
         how = seed, restart_every, trace, branches, int(self.iterations)
         with opened_source(self.policy, environment, opening, spread, *how) as source:
