@@ -39,8 +39,6 @@ class UpdateWorkers(Measurement):
     """Numbers of workers."""
 
     def tables(self) -> list[Table]:
-        # TensorFlow warns that the figures of an update are traced again, for each learner.
-        tf.get_logger().setLevel("ERROR")
         # Workers keep TensorFlow and its functions, so all measurements use the same ones.
         setup = make_setup(make_agent(Job("update", self.env)).policy, self.env, {}, num_envs=1, seed=0)
         with contextlib.closing(RayCrew(setup, max(self.counts))) as crew:

@@ -20,7 +20,7 @@ from tf_trpo.learning.devices import prepare_gpus
 from tf_trpo.learning.numbers import Numbers
 from tf_trpo.learning.preparation import Preparation, check_memories
 from tf_trpo.learning.prepared import Carry, Prepared, as_tensors, rollout_spec
-from tf_trpo.learning.programs import program
+from tf_trpo.learning.programs import key_of, program
 from tf_trpo.learning.results import PolicyResult, UpdateResult, ValueResult, fetched
 from tf_trpo.learning.settings import JitCompile, UpdateSettings
 from tf_trpo.learning.states import check_values
@@ -49,6 +49,7 @@ class Learner:
       parts, described: everything that the update depends on, as it was when this was made; see `note_compiled`.
       structure: learners of equal structure share traced and compiled programs; with None, nothing is shared.
       numbers: float settings, which are inputs of the shared programs.
+      parted: by number of parts, the learners that share this one's variables; see `in_parts`.
       traffic: figures of how the last update was spread over processes, by their names in the logs.
     """
 
@@ -98,6 +99,7 @@ class Learner:
         self.fit_value_functions: Callable[[Prepared, tf.Tensor], list[ValueResult]] = traced(self._fit_value_functions)
         self._jit_compile = jit_compile
         self._programs: dict[str, Callable[..., Any]] = {}
+        self.parted: dict[int, Any] = {}
 
     def trace(self, num_steps: int, num_envs: int, vine: Vine | None = None) -> None:
         """Trace the update for rollouts of T steps of B environments, with branches or without, and let XLA start.
@@ -161,7 +163,7 @@ class Learner:
 
     def _program(self, specs: list[Any]) -> Callable[..., Any]:
         """Return the traced update for arguments with these specs."""
-        key = str([(spec.shape, spec.dtype) for spec in tf.nest.flatten(specs)])
+        key = key_of(specs)
         if key not in self._programs:
             structure = None if self.structure is None else (self.structure, self._jit_compile)
             variables = [*self._all_variables(), self.numbers.variable]
@@ -284,10 +286,8 @@ class Learner:
             # All value functions have the learning rate of the first, which a user may set.
             if not is_scheduled(first):
                 critic.optimizer.learning_rate.assign(first.learning_rate)
-        return [
-            fit_critic(*each, orders, self.numbers.settings, self._jit_compile)
-            for each in zip(self._critics, prepared.values, strict=True)
-        ]
+        pairs = zip(self._critics, prepared.values, strict=True)
+        return [fit_critic(*pair, orders, self.numbers.settings, self._jit_compile) for pair in pairs]
 
     def _parameters(self, batch: Batch) -> tf.Tensor:
         """Compute the distribution parameters [N, D] of a batch's samples."""

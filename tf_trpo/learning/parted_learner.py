@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf_trpo.learning.learner import Learner
 from tf_trpo.learning.prepared import Carry, Prepared, as_tensors
+from tf_trpo.learning.programs import key_of
 from tf_trpo.learning.results import PolicyResult, UpdateResult, ValueResult, fetched
 from tf_trpo.optimizers.parted_objective import (
     CrewSums,
@@ -48,10 +49,10 @@ class PartedLearner(Learner):
 
     def __init__(self, learner: Learner, parts: int) -> None:
         vars(self).update(vars(learner))
-        self._parts = parts
-        self._sums: CrewSums | None = None
-        self._noted: Mapping[str, int] = _NONE
-        self.crew: PartCrew = Home()
+        self._num_parts = parts
+        self._saved: dict[str, bytes] = {}
+        self._functions, self._home = b"", Home()
+        self.work_with(self._home)
         self._improve_by_parts()
 
     def compile(self, jit_compile: bool) -> None:
@@ -64,32 +65,41 @@ class PartedLearner(Learner):
 
     def work_with(self, crew: PartCrew) -> None:
         """Let a crew compute the parts from now on."""
-        self.crew, self._noted = crew, _NONE
-        if self._sums is not None:
-            self._sums = CrewSums(crew, self._parts, self._functions)
+        self.crew = crew
+        self._sums = CrewSums(crew, self._num_parts, self._functions)
+        self._noted: Mapping[str, int] = _NONE
+
+    def rest(self) -> None:
+        """Let this process compute the parts from now on, and forget the rows of the last batch."""
+        self._home.forget_rows()
+        self.work_with(self._home)
 
     def _trace(self, specs: list[Any]) -> None:
-        if self._sums is not None:
-            return
-        rollout, carry, orders, progress, totals = specs
+        key = key_of(specs)
+        if key not in self._saved:
+            self._saved[key] = self._saved_functions(*specs)
+        if self._functions is not self._saved[key]:
+            self._functions = self._saved[key]
+            self.work_with(self.crew)
+
+    def _saved_functions(self, rollout: Any, carry: Any, orders: Any, progress: Any, totals: Any) -> bytes:
+        """Trace the update for arguments with these specs, and return the functions of parts that it needs."""
         traced = self.prepare.get_concrete_function(rollout, carry, totals)  # type: ignore[attr-defined]
-        prepared, _ = tf.nest.map_structure(
-            lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), traced.structured_outputs
-        )
+        prepared, _ = _specs(traced.structured_outputs)
         self.fit_value_functions.get_concrete_function(prepared, orders)  # type: ignore[attr-defined]
         count = prepared.batch.weights.shape[0]
-        require(
-            self._parts <= count, "update_parts", f"at most the samples, or segments, of a batch, {count}", self._parts
-        )
-        noted = NotedFunctions(self._parts, self._preparation.chunk_size(prepared.batch.observations))
+        most = f"at most the samples, or segments, of a batch, {count}"
+        require(self._num_parts <= count, "update_parts", most, self._num_parts)
+        noted = NotedFunctions(self._num_parts, self._preparation.chunk_size(prepared.batch.observations))
         step = functools.partial(self._step, objective=functools.partial(PartedObjective, sums=noted))
         try:
-            tf.function(step, autograph=False).get_concrete_function(prepared.batch, progress)
+            traced = tf.function(step, autograph=False).get_concrete_function(prepared.batch, progress)
         except NotInPartsError as error:
             algorithm = type(self.numbers.algorithm).__name__
             raise ValueError(f"update_parts must be None with {algorithm}: {error}") from error
-        self._functions = saved_functions(self.policy, noted.functions)
-        self._sums = CrewSums(self.crew, self._parts, self._functions)
+        outcome, _ = _specs(traced.structured_outputs)
+        self._report_step.get_concrete_function(prepared, outcome, tf.TensorSpec((), tf.float64))
+        return saved_functions(self.policy, noted.functions)
 
     def _run(self, rollout: Rollout, *others: Any) -> tuple[UpdateResult, Carry]:
         result, after = self._update(*as_tensors(rollout, *others))
@@ -108,14 +118,24 @@ class PartedLearner(Learner):
             return fitted.result(), policy
 
     def _traffic(self) -> dict[str, int]:
-        assert self._sums is not None
         crew = self._sums.crew
         return {"rounds": self._sums.rounds, "bytes_sent": crew.sent, "bytes_received": crew.received}
 
     def _improve_in_parts(self, prepared: Prepared, progress: tf.Tensor) -> PolicyResult:
-        assert self._sums is not None
-        outcome, gamma = self._step(
-            prepared.batch, progress, objective=functools.partial(PartedObjective, sums=self._sums)
-        )
+        objective = functools.partial(PartedObjective, sums=self._sums)
+        outcome, gamma = self._step(prepared.batch, progress, objective=objective)
         result: PolicyResult = self._report_step(prepared, outcome, tf.convert_to_tensor(gamma, tf.float64))
         return result
+
+
+def _specs(structure: Any) -> Any:
+    return tf.nest.map_structure(
+        lambda each: None if each is None else tf.TensorSpec(each.shape, each.dtype), structure
+    )
+
+
+def in_parts(learner: Learner, parts: int) -> PartedLearner:
+    """Return a learner in parts, which the other learner keeps with all that it has traced."""
+    if parts not in learner.parted:
+        learner.parted[parts] = PartedLearner(learner, parts)
+    return learner.parted[parts]

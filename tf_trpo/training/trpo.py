@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from tf_trpo.environments.costs import Cost, cost_labels
 from tf_trpo.environments.making import Wrapper
 from tf_trpo.environments.vector import Environment
 from tf_trpo.learning.devices import prepare_gpus
-from tf_trpo.learning.parted_learner import PartedLearner
+from tf_trpo.learning.parted_learner import PartedLearner, in_parts
 from tf_trpo.learning.vine import settled_vine
 from tf_trpo.models import MirrorSymmetry
 from tf_trpo.models.making import make_policy, make_value_functions, with_memory
@@ -232,12 +233,15 @@ class TRPO(Imitator):
         branches = settled_vine(vine, self.policy, num_steps, num_envs)
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
         # XLA compiles while the policy is made ready to act.
-        learner = self.learner if update_parts is None else PartedLearner(self.learner, update_parts)
+        learner = self.learner if update_parts is None else in_parts(self.learner, update_parts)
         trace = functools.partial(learner.trace, num_steps, vine=branches)
         how = seed, restart_every, trace, branches, int(self.iterations)
-        with opened_source(self.policy, environment, opening, spread, *how) as source:
-            if isinstance(learner, PartedLearner) and isinstance(source, RaySource):
-                learner.work_with(PartWorkers(source.crew, allow_different=allow_different_workers))
+        opened = opened_source(self.policy, environment, opening, spread, *how)
+        with opened as source, contextlib.ExitStack() as afterwards:
+            if isinstance(learner, PartedLearner):
+                afterwards.callback(learner.rest)
+                if isinstance(source, RaySource):
+                    learner.work_with(PartWorkers(source.crew, allow_different=allow_different_workers))
             trainer = Trainer(
                 learner,
                 source,
