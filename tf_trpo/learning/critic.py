@@ -38,7 +38,8 @@ def choose_value_optimizer(
       given, update: the new optimizer and settings, if any. A new optimizer keeps its own learning rate.
 
     Raises:
-      ValueError: both a new optimizer and a rate are given, or the settings change a rate that is a Keras schedule.
+      ValueError: both a new optimizer and a rate are given, the settings change a rate that is a Keras schedule, or the
+        optimizer scales the loss or averages the weights.
     """
     optimizer, settings = present or (keras.optimizers.Adam(1e-3), UpdateSettings())
     rate, settings = (None, settings) if update is None else (update.value_learning_rate, update)
@@ -49,6 +50,11 @@ def choose_value_optimizer(
     if is_scheduled(optimizer) and (settings.value_learning_rate_decay or rate is not None):
         name = f"value_learning_rate{'_decay' * settings.value_learning_rate_decay}"
         raise ValueError(f"{name} needs a value optimizer without a schedule of its own")
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or optimizer.loss_scale_factor is not None:
+        raise ValueError("value_optimizer must not scale the loss: networks compute in float32, which needs no scale")
+    if optimizer.use_ema:
+        # The weights change with the statistics of observations, too, and the average would not.
+        raise ValueError("value_optimizer must have use_ema=False: the value function has no average")
     return optimizer, settings, rate
 
 

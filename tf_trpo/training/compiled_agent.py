@@ -54,7 +54,8 @@ class CompiledAgent(Agent):
 
         Args:
           policy_optimizer: the algorithm; at first `TrustRegion()`.
-          value_optimizer: any Keras optimizer; at first Adam. One that is given has a rate of its own.
+          value_optimizer: any Keras optimizer without loss scale and average of weights; at first Adam. One that is
+            given has a rate of its own.
           update: gamma, gae_lambda, value_epochs and so on; at first `UpdateSettings()`.
           jit_compile: compile the update with XLA; without XLA the results are equal up to rounding. "auto", at first:
             unless XLA cannot compile it, or there are convolutions on a CPU, which XLA computes nine times slower.
@@ -65,8 +66,9 @@ class CompiledAgent(Agent):
         Raises:
           TypeError: an argument is of another type.
           ValueError: both a value optimizer and a learning rate for it are given, or the settings change a rate that is
-            a Keras schedule; the network has no config and cannot be saved; another agent has the same weights
-            or value optimizer; or limits do not fit the costs and the anchor.
+            a Keras schedule; the value optimizer scales the loss or averages the weights; the network has no config
+            and cannot be saved; another agent has the same weights or value optimizer; or limits do not fit the costs
+            and the anchor.
         """
         check_types(policy_optimizer=(policy_optimizer, PolicyOptimizer | None), update=(update, UpdateSettings | None))
         check_types(jit_compile=(jit_compile, JitCompile | None))
