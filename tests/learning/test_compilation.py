@@ -14,7 +14,7 @@ from tf_trpo.environments import make_vector_environment
 from tf_trpo.learning import UpdateSettings
 from tf_trpo.learning.compilation import xla_is_fast
 from tf_trpo.learning.learner import Learner
-from tf_trpo.learning.prepared import rollout_spec
+from tf_trpo.learning.samples import rollout_spec
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import VanillaPolicyGradient
 from tf_trpo.rollouts import LocalSource, make_actor

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tf_trpo.learning import UpdateSettings
 from tf_trpo.learning.critic import Critic
-from tf_trpo.learning.prepared import ValueSamples
+from tf_trpo.learning.samples import ValueSamples
 from tf_trpo.learning.value_regression import fit_critic
 from tf_trpo.models import Encoder, RunningReturnScale, ValueFunction, mlp
 from tf_trpo.numerics import random_orders

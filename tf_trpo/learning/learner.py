@@ -19,9 +19,9 @@ from tf_trpo.learning.critic import Critic, is_scheduled, parts_of
 from tf_trpo.learning.devices import prepare_gpus
 from tf_trpo.learning.numbers import Numbers
 from tf_trpo.learning.preparation import Preparation, check_memories
-from tf_trpo.learning.prepared import Carry, Prepared, as_tensors, rollout_spec
 from tf_trpo.learning.programs import key_of, program
 from tf_trpo.learning.results import PolicyResult, UpdateResult, ValueResult, fetched
+from tf_trpo.learning.samples import Carry, Prepared, as_tensors, rollout_spec
 from tf_trpo.learning.settings import JitCompile, UpdateSettings
 from tf_trpo.learning.states import check_values
 from tf_trpo.learning.value_regression import fit_critic

@@ -10,9 +10,9 @@ from typing import Any
 import tensorflow as tf
 
 from tf_trpo.learning.learner import Learner
-from tf_trpo.learning.prepared import Carry, Prepared, as_tensors
 from tf_trpo.learning.programs import key_of
 from tf_trpo.learning.results import PolicyResult, UpdateResult, ValueResult, fetched
+from tf_trpo.learning.samples import Carry, Prepared, as_tensors
 from tf_trpo.optimizers.parted_objective import (
     CrewSums,
     Home,

@@ -10,20 +10,17 @@ import tensorflow as tf
 from tf_trpo.estimation import Batch, Costs
 from tf_trpo.learning.critic import Critic
 from tf_trpo.learning.numbers import Numbers
-from tf_trpo.learning.prepared import (
-    Carry,
-    Prepared,
-    ValueSamples,
+from tf_trpo.learning.samples import Carry, Prepared, ValueSamples, finite_or_first
+from tf_trpo.learning.segments import Arrangement, Flat, arrangement, unrolled
+from tf_trpo.learning.settings import UpdateSettings
+from tf_trpo.learning.signals import (
     advantages_and_targets,
     as_floats,
-    finite_or_first,
     mean_weights,
     scaled_advantages,
     scaled_rewards,
     unit_of,
 )
-from tf_trpo.learning.segments import Arrangement, Flat, arrangement, unrolled
-from tf_trpo.learning.settings import UpdateSettings
 from tf_trpo.learning.vine import branch_samples
 from tf_trpo.models import Policy, ValueFunction
 from tf_trpo.models.memory import Segments, States

@@ -7,8 +7,8 @@ import tensorflow as tf
 from tf_trpo.estimation import as_rows, explained_variance
 from tf_trpo.learning.critic import Critic
 from tf_trpo.learning.minibatches import fit_in_minibatches
-from tf_trpo.learning.prepared import ValueSamples
 from tf_trpo.learning.results import ValueResult
+from tf_trpo.learning.samples import ValueSamples
 from tf_trpo.learning.settings import UpdateSettings
 
 
