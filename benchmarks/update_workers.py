@@ -39,8 +39,6 @@ class UpdateWorkers(Measurement):
     """Numbers of workers."""
 
     def tables(self) -> list[Table]:
-        # TensorFlow warns that the figures of an update are traced again, for each learner.
-        tf.get_logger().setLevel("ERROR")
         # Workers keep TensorFlow and its functions, so all measurements use the same ones.
         setup = make_setup(make_agent(Job("update", self.env)).policy, self.env, {}, num_envs=1, seed=0)
         with contextlib.closing(RayCrew(setup, max(self.counts))) as crew:
@@ -63,11 +61,11 @@ class UpdateWorkers(Measurement):
 
             return run
 
-        learners = {"one process": agent.learner, "parts, one process": PartedLearner(agent.learner, self.parts, True)}
+        learners = {"one process": agent.learner, "parts, one process": PartedLearner(agent.learner, self.parts)}
         for count in self.counts:
             some = copy.copy(crew)
             some.size = count
-            learners[f"parts, {count} workers"] = spread = PartedLearner(agent.learner, self.parts, True)
+            learners[f"parts, {count} workers"] = spread = PartedLearner(agent.learner, self.parts)
             spread.work_with(PartWorkers(some))
         for learner in learners.values():
             learner.trace(steps, _ENVS)

@@ -12,7 +12,9 @@ import tensorflow as tf
 import tf_trpo
 from tf_trpo.environments import make_vector_environment
 from tf_trpo.learning import UpdateSettings
-from tf_trpo.learning.compilation import with_way_out_of_xla, xla_is_fast
+from tf_trpo.learning.compilation import xla_is_fast
+from tf_trpo.learning.learner import Learner
+from tf_trpo.learning.samples import rollout_spec
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import VanillaPolicyGradient
 from tf_trpo.rollouts import LocalSource, make_actor
@@ -52,8 +54,8 @@ def by_texts(inputs):
     return inputs + 0.0 * tf.cast(tf.strings.length(tf.strings.as_string(inputs)), tf.float32)
 
 
-def made(jit_compile):
-    passed = network(layers.Lambda(by_texts), layers.Dense(5), shape=(4,))
+def made(jit_compile, first=None):
+    passed = network(first or layers.Lambda(by_texts), layers.Dense(5), shape=(4,))
     agent = tf_trpo.TRPO.for_env("CartPole-v1", network=passed, value=ValueSettings((4,)), seed=0)
     agent.compile(VanillaPolicyGradient("sgd"), update=UpdateSettings(value_epochs=0), jit_compile=jit_compile)
     return agent
@@ -72,14 +74,17 @@ def test_what_xla_cannot_compile_is_compiled_without_it(caplog):
     assert not agent.learner._jit_compile
 
 
-class Uncompilable:
-    """A learner whose variable changes before XLA gives up."""
+class Uncompilable(Learner):
+    """A learner whose variable changes before its update fails: always, or with XLA only."""
 
-    variable = 3
+    def __init__(self, fails_always=False):
+        self.variable, self._may_leave_xla, self._jit_compile, self.fails_always = 3, True, True, fails_always
 
-    def update(self, number):
+    def _run(self, *given):
         self.variable += 1
-        raise tf.errors.UnimplementedError(None, None, "no such operation")
+        if self._jit_compile or self.fails_always:
+            raise tf.errors.UnimplementedError(None, None, "no such operation")
+        return self.variable, given[0]
 
     def state(self):
         return self.variable
@@ -88,18 +93,52 @@ class Uncompilable:
         self.variable = state
 
     def compile(self, jit_compile):
-        self.update = lambda number: (self.variable, number, jit_compile)
+        self._jit_compile = jit_compile
 
 
-def test_an_update_that_xla_gave_up_begins_again_from_the_same_variables():
+def test_an_update_that_xla_gave_up_begins_again_from_the_same_variables(says):
     learner = Uncompilable()
-    learner.update = with_way_out_of_xla(learner)
-    assert [learner.update(7), learner.update(8)] == [(3, 7, False), (3, 8, False)]
+    with says("the update is compiled without XLA, which cannot compile it: no such operation"):
+        assert learner.update(7, None, None, None) == (4, 7)
+    assert learner.update(8, None, None, None) == (5, 8)
+
+
+def test_an_error_that_is_not_of_xla_is_raised_and_xla_stays(caplog):
+    learner = Uncompilable(fails_always=True)
+    for _ in range(2):
+        with pytest.raises(tf.errors.UnimplementedError):
+            learner.update(7, None, None, None)
+        assert learner._jit_compile
+    assert not caplog.records
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Asserting(layers.Layer):
+    """A layer that does not take 0."""
+
+    def call(self, inputs):
+        with tf.control_dependencies([tf.debugging.assert_positive(inputs, "observations must be positive")]):
+            return tf.identity(inputs)
+
+
+@pytest.mark.parametrize("convolutions", [True, False])
+def test_an_error_of_the_network_itself_is_raised_whole(convolutions, monkeypatch, caplog):
+    """Without XLA, because of convolutions, the update is not even tried again."""
+    monkeypatch.setattr("tf_trpo.learning.learner.xla_is_fast", lambda *models: not convolutions)
+    learner, updates = made("auto", Asserting()).learner, []
+    monkeypatch.setattr(learner, "_update", lambda *given: updates.append(1) or Learner._update(learner, *given))
+    rollout = tf.nest.map_structure(
+        lambda spec: np.zeros(spec.shape, spec.dtype.as_numpy_dtype), rollout_spec(learner.policy, 2, 1, 0)
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match="observations must be positive"):
+        learner.update(rollout, learner.first_carry(1), np.zeros([0, 2], np.int32), tf.constant(0.0, tf.float64))
+    assert len(updates) == (1 if convolutions else 2)
+    assert not caplog.records
 
 
 def test_there_is_no_way_out_if_xla_is_asked_for():
     learners = [made(jit_compile).learner for jit_compile in (True, False, "auto")]
-    assert [learner.update == learner._traced_update for learner in learners] == [True, True, False]
+    assert [learner._may_leave_xla for learner in learners] == [False, False, True]
     assert [learner._jit_compile for learner in learners] == [True, False, True]
 
 

@@ -14,7 +14,7 @@ from tf_trpo.environments import make_vector_environment
 from tf_trpo.learning import UpdateSettings
 from tf_trpo.learning.critic import Critic
 from tf_trpo.learning.learner import Learner
-from tf_trpo.learning.prepared import finite_or_first
+from tf_trpo.learning.samples import finite_or_first
 from tf_trpo.learning.segments import Segmentation, arrangement
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import (

@@ -37,14 +37,14 @@ ALGORITHMS = {
 
 def test_numbers_are_floats_of_this_package_but_for_0_and_1_and_what_shapes_depend_on():
     one = TrustRegion(0.02, direction=NaturalDirection(cg_damping=0.0, curvature_fraction=0.5))
-    numbers = Numbers(one, UpdateSettings(gamma=1.0))
-    np.testing.assert_array_equal(numbers.variable, [0.02, 1e-6, 0.8, 0.95, 0.95])
-    algorithm, update = numbers.read()
+    numbers = Numbers(UpdateSettings(gamma=1.0), one)
+    np.testing.assert_array_equal(numbers.variable, [0.95, 0.02, 1e-6, 0.8, 0.95])
+    update, algorithm = numbers.read()
     assert (algorithm.direction.cg_damping, algorithm.direction.curvature_fraction, update.gamma) == (0.0, 0.5, 1.0)
     assert algorithm.search.max_backtracks == one.search.max_backtracks
 
     def structure(**settings):
-        return Numbers(TrustRegion(direction=NaturalDirection(**settings))).structure
+        return Numbers(UpdateSettings(), TrustRegion(direction=NaturalDirection(**settings))).structure
 
     assert structure() == structure(cg_damping=0.3)
     different = [
@@ -61,16 +61,16 @@ def test_settings_of_others_stay_as_they_are():
     class Own(TrustRegion):
         pass
 
-    numbers = Numbers(Own(0.02))
-    assert numbers.read() == [Own(0.02)]
+    # Nor does such an algorithm get another discount than a number.
+    numbers = Numbers(UpdateSettings(gamma=0.9), Own(0.02))
+    assert numbers.read() == [UpdateSettings(gamma=0.9), Own(0.02)]
+    assert numbers.variable.shape == (0,)
 
     class OwnSearch(Backtracking):
         pass
 
-    assert Numbers(TrustRegion(0.02, search=OwnSearch(0.3))).read() == [TrustRegion(0.02, search=OwnSearch(0.3))]
-    # Nor does such an algorithm get another discount than a number.
-    assert Numbers(UpdateSettings(gamma=0.9), Own(0.02)).read()[0].gamma == 0.9
-    assert numbers.variable.shape == (0,)
+    inner = TrustRegion(0.02, search=OwnSearch(0.3))
+    assert Numbers(UpdateSettings(), inner).read() == [UpdateSettings(), inner]
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -80,7 +80,7 @@ def test_a_step_by_them_has_the_bits_of_one_by_constants(name, make_agent):
     actions, weights = tf.constant(random.integers(0, 2, 16), tf.int32), tf.fill([16], 1 / 16)
     batch = Batch(tf.constant(observations, tf.float32), actions, tf.constant(advantages, tf.float32), weights)
     distribution = make_agent("CartPole-v1").policy.action_distribution
-    settings = [ALGORITHMS[name].settled(distribution), UpdateSettings(gamma=0.37)]
+    settings = [UpdateSettings(gamma=0.37), ALGORITHMS[name].settled(distribution)]
 
     def stepped(read):
         policy = make_agent("CartPole-v1").policy
@@ -88,7 +88,7 @@ def test_a_step_by_them_has_the_bits_of_one_by_constants(name, make_agent):
 
         @tf.function(autograph=False)
         def step():
-            optimizer, update = read()
+            update, optimizer = read()
             outcome = optimizer.step(policy, batch, state, progress=0.3, gamma=update.gamma)
             return [tf.cast(figure, tf.float64) for figure in outcome if figure is not None]
 

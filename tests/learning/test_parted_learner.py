@@ -8,6 +8,7 @@ import pytest
 
 from tf_trpo.demonstrations import record
 from tf_trpo.learning import parted_learner
+from tf_trpo.learning.parted_learner import in_parts
 from tf_trpo.optimizers import (
     AdaptiveRadius,
     ClippedSurrogate,
@@ -70,7 +71,7 @@ def fit(agent, environment="CartPole-v1", iterations=2, **options):
 
 
 def test_workers_give_the_bits_of_one_process_and_the_step_of_an_ordinary_update(
-    borrow_agent, variables_of, assert_same_weights, monkeypatch
+    borrow_agent, variables_of, assert_same_weights
 ):
     direction = NaturalDirection(curvature_fraction=0.3)
     optimizer = TrustRegion(constraint="max", entropy=EntropyBonus(0.01), direction=direction)
@@ -78,7 +79,7 @@ def test_workers_give_the_bits_of_one_process_and_the_step_of_an_ordinary_update
     ordinary = fit(agents[0])
     here = fit(agents[1], update_parts=5)
     crew = Shuffled(2, seed=0, losses=0.03)
-    monkeypatch.setattr(parted_learner, "Home", lambda: PartWorkers(crew, clock=lambda: 0.0))
+    in_parts(agents[2].learner, 5).work_with(PartWorkers(crew, clock=lambda: 0.0))
     there = fit(agents[2], update_parts=5)
     assert crew.lost > 0
     assert_same_weights(variables_of(agents[1]), variables_of(agents[2]))
@@ -106,6 +107,28 @@ def check_traffic(agent, history, functions, parts=5):
     vectors = 4 * agent.policy.flat_weights.shape[0] * (products + 1 + searched)
     first = functions * (np.arange(len(products)) == 0)
     assert history["time/update_bytes_sent"] == (first + weights + rows + vectors + 8).tolist()
+
+
+def test_a_further_fit_traces_nothing_again_and_keeps_no_rows(
+    make_agent, variables_of, assert_same_weights, monkeypatch
+):
+    saved, save = [], parted_learner.saved_functions
+    monkeypatch.setattr(parted_learner, "saved_functions", lambda *given: saved.append(1) or save(*given))
+    agent = make_agent("CartPole-v1", VanillaPolicyGradient("sgd"), value_epochs=0)
+    start, found = agent.learner.state(), []
+    for _ in range(2):
+        agent.learner.restore(start)
+        agent.env_steps.assign(0)
+        agent.iterations.assign(0)
+        agent.fit("CartPole-v1", 16, num_steps=16, verbose=0, update_parts=2)
+        found.append(variables_of(agent))
+        learner = agent.learner.parted[2]
+        assert learner._report_step.experimental_get_tracing_count() == 1
+        assert not learner._home._computer._rows
+    assert_same_weights(*found)
+    assert len(saved) == 1
+    agent.fit("CartPole-v1", 8, num_steps=8, verbose=0, update_parts=2)
+    assert len(saved) == 2
 
 
 def test_an_algorithm_with_minibatches_is_refused_before_the_first_rollout(make_agent, scripted):
@@ -137,5 +160,6 @@ def test_all_supported_algorithms_take_the_steps_of_ordinary_updates(optimizer, 
         if optimizer.imitates:
             agent.imitate(record(lambda observation: 0, environment, 3))
         histories.append(fit(agent, environment, update_parts=parts))
+    assert agent.learner.parted[3]._report_step.experimental_get_tracing_count() == 1
     for name in ("train/kl_divergence_loss", "train/gradient_norm", "train/entropy", "train/step_norm"):
         np.testing.assert_allclose(histories[0][name], histories[1][name], rtol=2e-3, err_msg=name)

@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_trpo.learning.value_regression import fit_value_function
-from tf_trpo.models import Encoder, ValueFunction, mlp
+from tf_trpo.learning import UpdateSettings
+from tf_trpo.learning.critic import Critic
+from tf_trpo.learning.samples import ValueSamples
+from tf_trpo.learning.value_regression import fit_critic
+from tf_trpo.models import Encoder, RunningReturnScale, ValueFunction, mlp
 from tf_trpo.numerics import random_orders
 
 
@@ -17,20 +20,38 @@ def linear_value_function(size):
     return value_function
 
 
+def critic_of(value_function, optimizer):
+    optimizer.build(value_function.trainable_variables)
+    return Critic(value_function, RunningReturnScale(), optimizer)
+
+
+def samples_of(observations, targets, weights=None, statistics=()):
+    weights = np.full(len(targets), 1 / len(targets)) if weights is None else weights
+    given = [tf.constant(array, tf.float32) for array in (observations, np.zeros(len(targets)), targets, weights)]
+    observations, values, targets, weights = given
+    return ValueSamples(observations, (), values, targets, weights, list(statistics), tf.constant(True))
+
+
 def fit(
-    value_function, optimizer, observations, targets, *, weights=None, epochs=1, minibatch_size=10**6, jit=False, **more
+    value_function,
+    optimizer,
+    *data,
+    weights=None,
+    statistics=(),
+    epochs=1,
+    minibatch_size=10**6,
+    jit=False,
+    decay=False,
 ):
     """Returns the loss, None if there is none; the value function is left fitted."""
-    weights = np.full(len(targets), 1 / len(targets)) if weights is None else weights
-    optimizer.build(value_function.trainable_variables)
-    samples = [tf.constant(array, tf.float32) for array in (observations, targets, weights)]
-    orders = tf.constant(random_orders(epochs, len(targets), np.random.default_rng(0)))
+    critic, samples = critic_of(value_function, optimizer), samples_of(*data, weights, statistics)
+    orders = tf.constant(random_orders(epochs, samples.targets.shape[0], np.random.default_rng(0)))
+    settings = UpdateSettings(value_minibatch_size=minibatch_size, value_learning_rate_decay=decay)
 
-    def run(*samples):
-        sizes = {"orders": orders, "minibatch_size": minibatch_size}
-        return fit_value_function(value_function, optimizer, *samples, **sizes, **more)
+    def run(samples):
+        return fit_critic(critic, samples, orders, settings).loss
 
-    loss = (tf.function(run, autograph=False, jit_compile=True) if jit else run)(*samples)
+    loss = (tf.function(run, autograph=False, jit_compile=True) if jit else run)(samples)
     return None if loss is None else loss.numpy()
 
 
@@ -90,10 +111,8 @@ def test_the_samples_are_taken_in_the_given_orders():
     """Steps of one sample each, by exact arithmetic: V moves half of the way to the sample's target."""
     value_function = linear_value_function(1)
     optimizer = keras.optimizers.SGD(0.25)
-    optimizer.build(value_function.trainable_variables)
-    arguments = tf.zeros([3, 1]), tf.constant([1.0, 2.0, 4.0]), tf.fill([3], 1 / 3)
-    orders = tf.constant([[2, 0, 1], [1, 2, 0]])
-    fit_value_function(value_function, optimizer, *arguments, orders=orders, minibatch_size=1)
+    samples, orders = samples_of(np.zeros([3, 1]), [1.0, 2.0, 4.0]), tf.constant([[2, 0, 1], [1, 2, 0]])
+    fit_critic(critic_of(value_function, optimizer), samples, orders, UpdateSettings(value_minibatch_size=1))
     value = 0.0
     for target in [4.0, 1.0, 2.0, 2.0, 4.0, 1.0]:
         value += (target - value) / 2
@@ -136,13 +155,21 @@ def test_no_epochs_change_nothing():
     np.testing.assert_array_equal(solution(value_function), np.zeros(4))
 
 
-def test_statistics_of_the_normalisation_are_no_part_of_the_fit():
+def test_the_fit_takes_in_the_new_statistics_and_leaves_them_alone():
     observations, targets = problem()
     value_function = ValueFunction(Encoder((3,), 1, network=mlp((3,), (4,), seed=0), output_gain=1.0, seed=0))
-    before = [weight.numpy() for weight in value_function.encoder.normalization[0].weights]
-    fit(value_function, keras.optimizers.SGD(0.1), observations, targets, epochs=2, minibatch_size=8)
-    for weight, value in zip(value_function.encoder.normalization[0].weights, before, strict=True):
-        np.testing.assert_array_equal(weight, value)
+    encoder, weights = value_function.encoder, tf.fill([40], 1 / 40)
+    (kept,) = encoder.normalization
+    for batch in (observations, 3 * observations + 1):
+        moments = encoder.moments(tf.constant(batch, tf.float32), weights, tf.constant(40.0))
+        statistics = encoder.begin_normalization(moments)
+        before = kept.mean.numpy()
+        fit(
+            value_function, keras.optimizers.SGD(0.1), batch, targets, statistics=statistics, epochs=2, minibatch_size=8
+        )
+        np.testing.assert_array_equal(kept.mean, statistics[0].moments.mean)
+        np.testing.assert_array_equal(kept.scale, statistics[0].scale)
+    assert not np.allclose(before, kept.mean)
 
 
 @pytest.mark.parametrize("jit", [False, True])

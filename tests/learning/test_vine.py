@@ -10,10 +10,11 @@ import tf_trpo
 from tf_trpo import Experiment
 from tf_trpo.environments import make_vector_environment
 from tf_trpo.learning import UpdateSettings
-from tf_trpo.learning.vine import rollout_noise, settled_vine
+from tf_trpo.learning.vine import settled_vine
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import ConstrainedTrustRegion, TrustRegion, VanillaPolicyGradient
 from tf_trpo.rollouts import LocalSource, VineSettings, make_actor
+from tf_trpo.rollouts.noise import rollout_noise
 from tf_trpo.theory import FiniteMDP, random_mdp
 
 GAMMA = 0.5

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_trpo.learning import UpdateSettings
 from tf_trpo.learning.numbers import Numbers
 from tf_trpo.optimizers import ClippedSurrogate, EntropyBonus
 
@@ -71,13 +72,18 @@ class Targeted:
     """An optimizer whose target KL can change after it is traced."""
 
     def __init__(self, optimizer):
-        self._optimizer, self._numbers, self.make_state = optimizer, Numbers(optimizer), optimizer.make_state
+        self._optimizer, self._numbers, self.make_state = (
+            optimizer,
+            Numbers(UpdateSettings(), optimizer),
+            optimizer.make_state,
+        )
 
     def set_target(self, target):
-        self._numbers.variable.assign(Numbers(dataclasses.replace(self._optimizer, ppo_target_kl=target)).variable)
+        other = dataclasses.replace(self._optimizer, ppo_target_kl=target)
+        self._numbers.variable.assign(Numbers(UpdateSettings(), other).variable)
 
     def step(self, *arguments, **settings):
-        return self._numbers.read()[0].step(*arguments, **settings)
+        return self._numbers.read()[1].step(*arguments, **settings)
 
 
 def test_no_pass_begins_beyond_the_target_kl(make_stepper):

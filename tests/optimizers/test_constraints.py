@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_trpo.distributions import Categorical
 from tf_trpo.estimation import Batch, Costs
+from tf_trpo.learning import UpdateSettings
 from tf_trpo.learning.numbers import Numbers
 from tf_trpo.models import Encoder, Policy
 from tf_trpo.optimizers import (
@@ -74,7 +75,7 @@ class Traced:
         self.step = tf.function(self._step, jit_compile=jit_compile, autograph=False)
 
     def _step(self, batch, progress):
-        [optimizer] = self.numbers.read()
+        _, optimizer = self.numbers.read()
         return optimizer.step(table(), batch, self.state, progress=progress, gamma=GAMMA)
 
     def restart(self, numbers, state):
@@ -97,7 +98,8 @@ class Steps:
     def __init__(self, optimizer, steps, *, jit_compile=False):
         self.policy, self.steps = table(), steps
         self.policy.assign_flat_weights(0.01 * tf.random.stateless_normal(self.policy.flat_weights.shape, [1, 2]))
-        numbers, state = Numbers(optimizer.settled(self.policy.action_distribution)), optimizer.make_state(self.policy)
+        numbers = Numbers(UpdateSettings(), optimizer.settled(self.policy.action_distribution))
+        state = optimizer.make_state(self.policy)
         traced = kept.setdefault((numbers.structure, jit_compile), Traced(numbers, state, jit_compile))
         traced.restart(numbers, state)
         traced.owner = self

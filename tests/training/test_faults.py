@@ -14,7 +14,7 @@ import tensorflow as tf
 from tf_trpo.callbacks import Checkpoint, Evaluate
 from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.estimation import lambda_returns, weighted_moments
-from tf_trpo.learning import prepared, programs
+from tf_trpo.learning import programs, signals
 from tf_trpo.models import encoder
 from tf_trpo.numerics import LineSearchStatus, step_length_for_kl
 from tf_trpo.optimizers import constrained_direction
@@ -155,9 +155,9 @@ PATCHES = [
     (Objective, "fisher_vector_product", bad_products),
     (Objective, "figures", bad_figures),
     (constrained_direction, "step_length_for_kl", bad_length),
-    (prepared, "lambda_returns", lambda *given: bad("value loss", lambda_returns(*given), 1e30)),
+    (signals, "lambda_returns", lambda *given: bad("value loss", lambda_returns(*given), 1e30)),
     (keras.optimizers.Adam, "apply", bad_steps),
-    (prepared, "weighted_moments", bad_moments),
+    (signals, "weighted_moments", bad_moments),
     (encoder, "weighted_moments", bad_moments),
     (programs, "_kept", {}),
 ]

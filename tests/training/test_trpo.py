@@ -137,6 +137,23 @@ def test_for_env_compiles_with_the_default_settings_and_the_value_optimizer_can_
         agent.compile(value_optimizer=scheduled, update=UpdateSettings(value_learning_rate_decay=True))
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        (keras.optimizers.SGD(loss_scale_factor=1000.0), "value_optimizer must not scale the loss"),
+        (keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()), "value_optimizer must not scale the loss"),
+        (keras.optimizers.Adam(use_ema=True), "value_optimizer must have use_ema=False"),
+    ],
+)
+def test_options_of_a_value_optimizer_without_effect_are_refused(optimizer, message):
+    agent = for_spaces(BOX, TWO)
+    with pytest.raises(ValueError, match=message):
+        agent.compile(value_optimizer=optimizer)
+    agent.optimizer = optimizer
+    with pytest.raises(ValueError, match=message):
+        agent.compile()
+
+
 def test_two_agents_share_no_network_and_no_optimizer(make_agent):
     network, optimizer = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]), keras.optimizers.Adam()
     first = tf_trpo.TRPO.for_env("CartPole-v1", network=network)

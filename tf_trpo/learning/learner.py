@@ -11,27 +11,24 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_trpo.estimation import Batch, as_rows, estimate_lower_bound, explained_variance, from_rows, weighted_mean
+from tf_trpo.estimation import Batch, as_rows, estimate_lower_bound, from_rows, weighted_mean
 from tf_trpo.learning.average import WeightAverage
-from tf_trpo.learning.compilation import with_way_out_of_xla, xla_is_fast
-from tf_trpo.learning.critic import Critic, parts_of
+from tf_trpo.learning.compilation import COMPILATION_ERRORS, warn_without_xla, xla_is_fast
+from tf_trpo.learning.critic import Critic, is_scheduled, parts_of
 from tf_trpo.learning.devices import prepare_gpus
 from tf_trpo.learning.numbers import Numbers
 from tf_trpo.learning.preparation import Preparation, check_memories
-from tf_trpo.learning.prepared import Carry, Prepared, ValueSamples, as_tensors, rollout_spec
-from tf_trpo.learning.programs import program
+from tf_trpo.learning.programs import key_of, program
 from tf_trpo.learning.results import PolicyResult, UpdateResult, ValueResult, fetched
+from tf_trpo.learning.samples import Carry, Prepared, as_tensors, rollout_spec
 from tf_trpo.learning.settings import JitCompile, UpdateSettings
 from tf_trpo.learning.states import check_values
-from tf_trpo.learning.value_optimizer import is_scheduled
-from tf_trpo.learning.value_regression import fit_value_function
+from tf_trpo.learning.value_regression import fit_critic
 from tf_trpo.models import Policy
 from tf_trpo.numerics import map_over_chunks, random_orders
 from tf_trpo.optimizers import Outcome, PolicyOptimizer, Problem, Shown
 from tf_trpo.rollouts import Rollout
 from tf_trpo.rollouts.vine import Vine
-
-Update = Callable[..., tuple[UpdateResult, Carry]]
 
 
 class Learner:
@@ -50,15 +47,8 @@ class Learner:
     Attributes:
       structure: learners of equal structure share traced and compiled programs; with None, nothing is shared.
       numbers: float settings, which are inputs of the shared programs.
+      parted: by number of parts, the learners that share this one's variables; see `in_parts`.
       traffic: figures of how the last update was spread over processes, by their names in the logs.
-    """
-
-    update: Update
-    """(rollout, carry, orders, progress in [0, 1], totals of costs) -> (`UpdateResult`, new carry).
-
-    The carry is `self.first_carry(B)` at first. The orders are those of `fit_value_function`: `self.orders(T, B, rng)`.
-    The progress is a float64 scalar, from which schedules are computed. The totals are those of `Preparation.prepare`;
-    without costs, they are left out.
     """
 
     def __init__(
@@ -80,7 +70,6 @@ class Learner:
         self.policy, self._critics, self._anchor = policy, tuple(critics), anchor
         self._policy_optimizer_state = dataclasses.replace(policy_optimizer.make_state(policy), shown=shown)
         self._shown = [] if shown is None else tf.nest.flatten((shown.observations, shown.actions))
-        self._settings = settings
         self.numbers = Numbers(settings, policy_optimizer.settled(policy.action_distribution))
         self._average = average
         self.traffic: dict[str, float] = {}
@@ -88,8 +77,7 @@ class Learner:
         self._made_for = self._all_variables()
         self._models: list[Any] = [policy, *(critic.value_function for critic in critics)]
         self.compile(xla_is_fast(*self._models) if jit_compile == "auto" else jit_compile)
-        if jit_compile == "auto":
-            self.update = with_way_out_of_xla(self)
+        self._may_leave_xla = jit_compile == "auto" and self._jit_compile
 
     def compile(self, jit_compile: bool) -> None:
         """Prepare the update for tracing, with its loops compiled by XLA or not."""
@@ -97,8 +85,7 @@ class Learner:
         for model in self._models:
             if model.encoder.memory is not None:
                 model.encoder.memory.trace_again()
-        made_of = self.policy, self._critics, self._settings, self.numbers, self._anchor
-        self._preparation = Preparation(*made_of, jit_compile)
+        self._preparation = Preparation(self.policy, self._critics, self.numbers, self._anchor, jit_compile)
         traced = functools.partial(tf.function, autograph=False)
         self.prepare: Callable[..., tuple[Prepared, Carry]] = traced(self._preparation.prepare)
         """(rollout, carry, totals of costs) -> (samples, new carry)."""
@@ -108,7 +95,7 @@ class Learner:
         self.fit_value_functions: Callable[[Prepared, tf.Tensor], list[ValueResult]] = traced(self._fit_value_functions)
         self._jit_compile = jit_compile
         self._programs: dict[str, Callable[..., Any]] = {}
-        self.update = self._traced_update
+        self.parted: dict[int, Any] = {}
 
     def trace(self, num_steps: int, num_envs: int, vine: Vine | None = None) -> None:
         """Trace the update for rollouts of T steps of B environments, with branches or without, and let XLA start.
@@ -119,7 +106,7 @@ class Learner:
         num_costs = len(self._critics) - 1
         rollout = rollout_spec(self.policy, num_steps, num_envs, num_costs, vine)
         count = self._preparation.arrangement(num_steps, num_envs).count
-        orders = tf.TensorSpec((self._settings.value_epochs, count), tf.int32)
+        orders = tf.TensorSpec((self.numbers.settings.value_epochs, count), tf.int32)
         carry = tf.nest.map_structure(lambda part: tf.TensorSpec(part.shape, part.dtype), self.first_carry(num_envs))
         totals = tf.TensorSpec((num_costs + 1,), tf.float64) if num_costs else ()
         try:
@@ -130,8 +117,41 @@ class Learner:
     def _trace(self, specs: list[Any]) -> None:
         self._program(specs)
 
-    def _traced_update(self, rollout: Rollout, carry: Carry, orders: Any, progress: Any, totals: Any = ()) -> Any:
-        others = (carry, orders, progress, totals)
+    def update(
+        self, rollout: Rollout, carry: Carry, orders: Any, progress: Any, totals: Any = ()
+    ) -> tuple[UpdateResult, Carry]:
+        """Improve the policy and fit the value functions; return the result, of arrays, and the next rollout's carry.
+
+        With jit_compile="auto", the first update is made again without XLA if XLA cannot compile it.
+
+        Args:
+          rollout: T steps of B environments.
+          carry: the carry from the last rollout, `first_carry` at first.
+          orders: drawn by `orders`.
+          progress: float64 scalar in [0, 1], from which schedules are computed.
+          totals: as for `Preparation.prepare`.
+        """
+        given = rollout, carry, orders, progress, totals
+        if not self._may_leave_xla:
+            return self._run(*given)
+        before = self.state()
+        try:
+            result = self._run(*given)
+        except COMPILATION_ERRORS as error:
+            self.restore(before)
+            self.compile(jit_compile=False)
+            try:
+                result = self._run(*given)
+            except Exception:
+                # The error was not XLA's.
+                self.compile(jit_compile=True)
+                raise
+            warn_without_xla(error)
+        self._may_leave_xla = False
+        return result
+
+    def _run(self, rollout: Rollout, *others: Any) -> tuple[UpdateResult, Carry]:
+        """Make an update as compiled; the arguments are those of `update`."""
         if tf.config.functions_run_eagerly():
             return fetched(*self._update(rollout, *others))
         tensors = as_tensors(rollout, *others)
@@ -139,7 +159,7 @@ class Learner:
 
     def _program(self, specs: list[Any]) -> Callable[..., Any]:
         """Return the traced update for arguments with these specs."""
-        key = str([(spec.shape, spec.dtype) for spec in tf.nest.flatten(specs)])
+        key = key_of(specs)
         if key not in self._programs:
             structure = None if self.structure is None else (self.structure, self._jit_compile)
             variables = [*self._all_variables(), self.numbers.variable]
@@ -152,7 +172,7 @@ class Learner:
         With a memory, these are orders of segments, [value_epochs, S].
         """
         count = self._preparation.arrangement(num_steps, num_envs).count
-        return random_orders(self._settings.value_epochs, count, rng)
+        return random_orders(self.numbers.settings.value_epochs, count, rng)
 
     def first_carry(self, num_envs: int) -> Carry:
         """Return the carry before the first update of B environments."""
@@ -197,10 +217,10 @@ class Learner:
         return [*(variable for part in self.variables().values() for variable in part), *self._shown]
 
     def _update(
-        self, rollout: Rollout, carry: Carry, orders: tf.Tensor, progress: tf.Tensor, totals: Any = ()
+        self, rollout: Rollout, carry: Carry, orders: tf.Tensor, progress: tf.Tensor, totals: Any
     ) -> tuple[UpdateResult, Carry]:
         prepared, after = self.prepare(rollout, carry, totals)
-        if self._settings.value_function_first:
+        if self.numbers.settings.value_function_first:
             value, *costs = self.fit_value_functions(prepared, orders)
             policy = self.improve_policy(self.estimate_again(rollout, prepared, carry, totals), progress)
         else:
@@ -257,28 +277,8 @@ class Learner:
             # All value functions have the learning rate of the first, which a user may set.
             if not is_scheduled(first):
                 critic.optimizer.learning_rate.assign(first.learning_rate)
-        return [self._fitted(*each, orders) for each in zip(self._critics, prepared.values, strict=True)]
-
-    def _fitted(self, critic: Critic, samples: ValueSamples, orders: tf.Tensor) -> ValueResult:
-        weights = samples.weights
-        # The value function is fitted under the statistics that it will be used with.
-        critic.value_function.encoder.update_normalization(samples.statistics)
-        loss = fit_value_function(
-            critic.value_function,
-            critic.optimizer,
-            samples.observations,
-            samples.targets,
-            weights,
-            orders=orders,
-            minibatch_size=self._settings.value_minibatch_size,
-            decay=self._settings.value_learning_rate_decay,
-            jit_compile=self._jit_compile,
-        )
-        return ValueResult(
-            loss,
-            explained_variance(*(as_rows(array, weights) for array in (samples.values, samples.targets, weights))),
-            tf.convert_to_tensor(critic.optimizer.learning_rate),
-        )
+        pairs = zip(self._critics, prepared.values, strict=True)
+        return [fit_critic(*pair, orders, self.numbers.settings, self._jit_compile) for pair in pairs]
 
     def _parameters(self, batch: Batch) -> tf.Tensor:
         """Compute the distribution parameters [N, D] of a batch's samples."""

@@ -9,11 +9,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_trpo.learning.compilation import with_way_out_of_xla
 from tf_trpo.learning.learner import Learner
-from tf_trpo.learning.prepared import Carry, Prepared, as_tensors
+from tf_trpo.learning.programs import key_of
 from tf_trpo.learning.results import PolicyResult, UpdateResult, ValueResult, fetched
-from tf_trpo.learning.settings import JitCompile
+from tf_trpo.learning.samples import Carry, Prepared, as_tensors
 from tf_trpo.optimizers.parted_objective import (
     CrewSums,
     Home,
@@ -39,7 +38,6 @@ class PartedLearner(Learner):
     Args:
       learner: the other learner.
       parts: number of parts.
-      jit_compile: the setting of the other learner.
 
     Attributes:
       crew: computes the parts; by default this process.
@@ -49,59 +47,62 @@ class PartedLearner(Learner):
         a function that is not computed in parts.
     """
 
-    def __init__(self, learner: Learner, parts: int, jit_compile: JitCompile) -> None:
+    def __init__(self, learner: Learner, parts: int) -> None:
         vars(self).update(vars(learner))
-        self._parts = parts
-        self._sums: CrewSums | None = None
-        self._noted: Mapping[str, int] = _NONE
-        self.crew: PartCrew = Home()
-        self._update_by_parts()
-        if jit_compile == "auto":
-            self.update = with_way_out_of_xla(self)
+        self._num_parts = parts
+        self._saved: dict[str, bytes] = {}
+        self._functions, self._home = b"", Home()
+        self.work_with(self._home)
+        self._improve_by_parts()
 
     def compile(self, jit_compile: bool) -> None:
         super().compile(jit_compile)
-        self._update_by_parts()
+        self._improve_by_parts()
 
-    def _update_by_parts(self) -> None:
+    def _improve_by_parts(self) -> None:
         self._report_step = tf.function(self._reported, autograph=False)
         self.improve_policy = self._improve_in_parts
-        self.update = self._update_in_parts
 
     def work_with(self, crew: PartCrew) -> None:
         """Let a crew compute the parts from now on."""
-        self.crew, self._noted = crew, _NONE
-        if self._sums is not None:
-            self._sums = CrewSums(crew, self._parts, self._functions)
+        self.crew = crew
+        self._sums = CrewSums(crew, self._num_parts, self._functions)
+        self._noted: Mapping[str, int] = _NONE
+
+    def rest(self) -> None:
+        """Let this process compute the parts from now on, and forget the rows of the last batch."""
+        self._home.forget_rows()
+        self.work_with(self._home)
 
     def _trace(self, specs: list[Any]) -> None:
-        if self._sums is not None:
-            return
-        rollout, carry, orders, progress, totals = specs
+        key = key_of(specs)
+        if key not in self._saved:
+            self._saved[key] = self._saved_functions(*specs)
+        if self._functions is not self._saved[key]:
+            self._functions = self._saved[key]
+            self.work_with(self.crew)
+
+    def _saved_functions(self, rollout: Any, carry: Any, orders: Any, progress: Any, totals: Any) -> bytes:
+        """Trace the update for arguments with these specs, and return the functions of parts that it needs."""
         traced = self.prepare.get_concrete_function(rollout, carry, totals)  # type: ignore[attr-defined]
-        prepared, _ = tf.nest.map_structure(
-            lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), traced.structured_outputs
-        )
+        prepared, _ = _specs(traced.structured_outputs)
         self.fit_value_functions.get_concrete_function(prepared, orders)  # type: ignore[attr-defined]
         count = prepared.batch.weights.shape[0]
-        require(
-            self._parts <= count, "update_parts", f"at most the samples, or segments, of a batch, {count}", self._parts
-        )
-        noted = NotedFunctions(self._parts, self._preparation.chunk_size(prepared.batch.observations))
+        most = f"at most the samples, or segments, of a batch, {count}"
+        require(self._num_parts <= count, "update_parts", most, self._num_parts)
+        noted = NotedFunctions(self._num_parts, self._preparation.chunk_size(prepared.batch.observations))
         step = functools.partial(self._step, objective=functools.partial(PartedObjective, sums=noted))
         try:
-            tf.function(step, autograph=False).get_concrete_function(prepared.batch, progress)
+            traced = tf.function(step, autograph=False).get_concrete_function(prepared.batch, progress)
         except NotInPartsError as error:
-            algorithm = type(self.numbers.read()[1]).__name__
+            algorithm = type(self.numbers.algorithm).__name__
             raise ValueError(f"update_parts must be None with {algorithm}: {error}") from error
-        self._functions = saved_functions(self.policy, noted.functions)
-        self._sums = CrewSums(self.crew, self._parts, self._functions)
+        outcome, _ = _specs(traced.structured_outputs)
+        self._report_step.get_concrete_function(prepared, outcome, tf.TensorSpec((), tf.float64))
+        return saved_functions(self.policy, noted.functions)
 
-    def _update_in_parts(
-        self, rollout: Rollout, carry: Carry, orders: Any, progress: Any, totals: Any = ()
-    ) -> tuple[UpdateResult, Carry]:
-        rollout, carry, orders, progress, totals = as_tensors(rollout, carry, orders, progress, totals)
-        result, after = self._update(rollout, carry, orders, progress, totals)
+    def _run(self, rollout: Rollout, *others: Any) -> tuple[UpdateResult, Carry]:
+        result, after = self._update(*as_tensors(rollout, *others))
         # The first update counts the functions, too, which were sent before.
         before, self._noted = self._noted, self._traffic()
         self.traffic = {f"time/update_{name}": now - before[name] for name, now in self._noted.items()}
@@ -117,14 +118,24 @@ class PartedLearner(Learner):
             return fitted.result(), policy
 
     def _traffic(self) -> dict[str, int]:
-        assert self._sums is not None
         crew = self._sums.crew
         return {"rounds": self._sums.rounds, "bytes_sent": crew.sent, "bytes_received": crew.received}
 
     def _improve_in_parts(self, prepared: Prepared, progress: tf.Tensor) -> PolicyResult:
-        assert self._sums is not None
-        outcome, gamma = self._step(
-            prepared.batch, progress, objective=functools.partial(PartedObjective, sums=self._sums)
-        )
+        objective = functools.partial(PartedObjective, sums=self._sums)
+        outcome, gamma = self._step(prepared.batch, progress, objective=objective)
         result: PolicyResult = self._report_step(prepared, outcome, tf.convert_to_tensor(gamma, tf.float64))
         return result
+
+
+def _specs(structure: Any) -> Any:
+    return tf.nest.map_structure(
+        lambda each: None if each is None else tf.TensorSpec(each.shape, each.dtype), structure
+    )
+
+
+def in_parts(learner: Learner, parts: int) -> PartedLearner:
+    """Return a learner in parts, which the other learner keeps with all that it has traced."""
+    if parts not in learner.parted:
+        learner.parted[parts] = PartedLearner(learner, parts)
+    return learner.parted[parts]

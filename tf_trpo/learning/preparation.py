@@ -10,20 +10,17 @@ import tensorflow as tf
 from tf_trpo.estimation import Batch, Costs
 from tf_trpo.learning.critic import Critic
 from tf_trpo.learning.numbers import Numbers
-from tf_trpo.learning.prepared import (
-    Carry,
-    Prepared,
-    ValueSamples,
+from tf_trpo.learning.samples import Carry, Prepared, ValueSamples, finite_or_first
+from tf_trpo.learning.segments import Arrangement, Flat, arrangement, unrolled
+from tf_trpo.learning.settings import UpdateSettings
+from tf_trpo.learning.signals import (
     advantages_and_targets,
     as_floats,
-    finite_or_first,
     mean_weights,
     scaled_advantages,
     scaled_rewards,
     unit_of,
 )
-from tf_trpo.learning.segments import Arrangement, Flat, arrangement, unrolled
-from tf_trpo.learning.settings import UpdateSettings
 from tf_trpo.learning.vine import branch_samples
 from tf_trpo.models import Policy, ValueFunction
 from tf_trpo.models.memory import Segments, States
@@ -47,8 +44,7 @@ class Preparation:
     Args:
       policy: the policy to improve.
       critics: critics of the rewards, and of each cost.
-      settings: settings of the update.
-      numbers: the float settings, which are inputs of the compiled update.
+      numbers: the settings of the update.
       anchor: the policy to stay near; None without an anchor.
       jit_compile: compile the loop of a memory with XLA.
     """
@@ -57,14 +53,12 @@ class Preparation:
         self,
         policy: Policy,
         critics: Sequence[Critic],
-        settings: UpdateSettings,
         numbers: Numbers,
         anchor: Policy | None,
         jit_compile: bool,
     ) -> None:
         self._policy = policy
         self._critics = critics
-        self._settings = settings
         self._numbers = numbers
         self._anchor = anchor
         self._jit_compile = jit_compile
@@ -79,7 +73,7 @@ class Preparation:
 
     def arrangement(self, num_steps: int, num_envs: int) -> Arrangement:
         """Return the arrangement of T steps of B environments as samples."""
-        return arrangement(self._policy.memory, self._settings, num_steps, num_envs)
+        return arrangement(self._policy.memory, self._numbers.settings, num_steps, num_envs)
 
     def prepare(self, rollout: Rollout, carry: Carry, totals: Any = ()) -> tuple[Prepared, Carry]:
         """Compute the samples of a rollout, and the carry for the next one.
@@ -96,7 +90,8 @@ class Preparation:
         policy_statistics = self._policy.encoder.begin_normalization(
             self._policy.encoder.moments(observations, weights, count)
         )
-        arranged, seen = self.arrangement(*rollout.rewards.shape), self._observations(rollout)
+        arranged = self.arrangement(*rollout.rewards.shape)
+        seen = self._observations(rollout, arranged)
         counted = arranged.weights(tf.reshape(weights, rollout.rewards.shape))
         samples, advantages, carries = [], [], []
         for critic, own, before in zip(self._critics, self._all_rewards(steps), (carry, *carry.costs), strict=True):
@@ -138,16 +133,16 @@ class Preparation:
 
     def chunk_size(self, rows: Any) -> int:
         """Return the largest number of samples, or segments, in memory at once."""
-        length = rows.ends.shape[1] if isinstance(rows, Segments) else 1
-        if self._settings.chunk_size is None:
+        length, chosen = rows.ends.shape[1] if isinstance(rows, Segments) else 1, self._numbers.settings.chunk_size
+        if chosen is None:
             return min(chunk_size_for(rows), max(1, LARGEST_CHUNK // length))
-        return max(1, self._settings.chunk_size // length)
+        return max(1, chosen // length)
 
-    def _observations(self, rollout: Rollout) -> Any:
+    def _observations(self, rollout: Rollout, arranged: Arrangement) -> Any:
         """Arrange the observations of the policy's samples, with the states of its memory."""
         observations = tf.nest.map_structure(lambda rows: rows[:-1], rollout.observations)
         states = tuple(part[:-1] for part in rollout.memory.states) if rollout.memory else ()
-        return self.arrangement(*rollout.rewards.shape).observations(observations, states, rollout)
+        return arranged.observations(observations, states, rollout)
 
     def _batch(
         self, rollout: Rollout, observations: Any, advantages: Sequence[tf.Tensor], weights: tf.Tensor, totals: Any

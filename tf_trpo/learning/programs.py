@@ -73,14 +73,18 @@ def program(
     """
     if structure is None:
         return Program(function, specs, variables).on(variables)
-    types = [(spec.shape, spec.dtype) for spec in tf.nest.flatten(specs)]
-    key = structure, str(types), pattern_of(variables)
+    key = structure, key_of(specs), pattern_of(variables)
     if key not in _kept:
         made = Program(function, specs, variables)
         if not made.knows_its_variables:
             return made.on(variables)
         keep(_kept, key, made)
     return _kept[key].on(variables)
+
+
+def key_of(specs: Any) -> str:
+    """Describe the shapes and types in a nest of specs."""
+    return str([(spec.shape, spec.dtype) for spec in tf.nest.flatten(specs)])
 
 
 def _variable(given: Any) -> tf.Variable:

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tf_trpo.distributions import ActionDistribution, Categorical
+from tf_trpo.distributions import Categorical
 from tf_trpo.estimation import branch_advantages, branch_returns
 from tf_trpo.learning.critic import Critic
 from tf_trpo.learning.settings import UpdateSettings
 from tf_trpo.models import Policy
 from tf_trpo.numerics import map_over_chunks, merged
-from tf_trpo.rollouts import Rollout, Stream, numpy_generator, operation_seed
+from tf_trpo.rollouts import Rollout
 from tf_trpo.rollouts.branches import Branches
-from tf_trpo.rollouts.vine import BranchNoise, Vine, VineSettings
+from tf_trpo.rollouts.vine import Vine, VineSettings
 from tf_trpo.spaces import map_parts
 
 
@@ -53,23 +53,6 @@ def settled_vine(settings: VineSettings | None, policy: Policy, num_steps: int, 
     distribution = policy.action_distribution
     number = distribution.num_actions if isinstance(distribution, Categorical) else None
     return settings.settled(number, num_envs)
-
-
-def rollout_noise(
-    vine: Vine | None, distribution: ActionDistribution, num_steps: int, num_envs: int, seed: int, iteration: int
-) -> tuple[Any, ...]:
-    """Draw the noise of an iteration's rollout, and, with branches, their noise and their first rows.
-
-    The noise of the rollout itself is the same with and without branches.
-    """
-    noise = distribution.noise([num_steps, num_envs], operation_seed(seed, Stream.ACTIONS, iteration)).numpy()
-    if vine is None:
-        return (noise,)
-    rows = vine.rows(num_steps, numpy_generator(seed, Stream.BRANCHES, iteration))
-    drawn = 0 if vine.tries_all else vine.actions
-    shape = [vine.states, drawn + vine.steps - 1, num_envs]
-    of_branches = distribution.noise(shape, operation_seed(seed, Stream.BRANCH_ACTIONS, iteration)).numpy()
-    return noise, BranchNoise(rows, of_branches[:, :drawn], of_branches[:, None, drawn:])
 
 
 def branch_samples(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 import operator
 import uuid
@@ -131,6 +132,10 @@ class Home:
         with ThreadPoolExecutor(available_cores()) as threads:
             return list(threads.map(self._computer.compute, requests))
 
+    def forget_rows(self) -> None:
+        """Free the memory of the last parts; the functions are kept."""
+        self._computer.forget_rows()
+
 
 class CrewSums:
     """`PartSums` that a crew computes.
@@ -150,7 +155,8 @@ class CrewSums:
         self._parts, self._iteration = parts, 0
         # Workers may outlive this object, whose id may then be that of another one.
         self._key = uuid.uuid4().hex
-        self._functions = Given(self._key, crew.put(functions))
+        # Processes that have loaded these functions for another object keep them.
+        self._functions = Given(hashlib.sha256(functions).digest(), crew.put(functions))
         self._rows: dict[str, list[Given]] = {}
 
     def begin(self, policy: Policy, rows: Any) -> None:

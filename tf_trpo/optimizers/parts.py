@@ -185,6 +185,11 @@ class PartComputer:
                 found = functions[request.name](self._old[key], *self._arguments, *rows)
         return [tensor.numpy() for tensor in found]
 
+    def forget_rows(self) -> None:
+        """Forget all parts."""
+        self._rows.clear()
+        self._old.clear()
+
     def _renew(self, name: str, given: Given, use: Callable[[Any], None]) -> None:
         """Fetch and use a value, unless it is the present one. After an error, no value is the present one."""
         if self._keys.get(name) != given.key:
@@ -193,8 +198,7 @@ class PartComputer:
             self._keys[name] = given.key
 
     def _assign(self, values: Sequence[np.ndarray]) -> None:
-        self._rows.clear()
-        self._old.clear()
+        self.forget_rows()
         for variable, value in zip(self._module.variables_of_policy, values, strict=True):
             variable.assign(value)
 

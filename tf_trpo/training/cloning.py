@@ -12,7 +12,7 @@ import tensorflow as tf
 from tf_trpo.demonstrations import Demonstrations, read
 from tf_trpo.estimation import rewards_to_go
 from tf_trpo.learning.minibatches import fit_in_minibatches
-from tf_trpo.learning.prepared import as_floats
+from tf_trpo.learning.signals import as_floats
 from tf_trpo.numerics import chunk_size_for, map_over_chunks, merged, random_orders
 from tf_trpo.optimizers import Shown
 from tf_trpo.ranges import check_types, check_whole_numbers, require

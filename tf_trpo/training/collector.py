@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
 from tf_trpo.learning.learner import Learner
-from tf_trpo.learning.prepared import restarted
+from tf_trpo.learning.samples import restarted
 from tf_trpo.ranges import check_whole_numbers
 from tf_trpo.rollouts import EpisodeTracker, LocalSource, Rollout, RolloutSource
 from tf_trpo.rollouts.vine import Vine

@@ -8,10 +8,9 @@ from pathlib import Path
 import keras
 
 from tf_trpo.learning.average import WeightAverage
-from tf_trpo.learning.critic import Critic, make_cost_optimizers
+from tf_trpo.learning.critic import Critic, choose_value_optimizer, make_cost_optimizers
 from tf_trpo.learning.learner import Learner
 from tf_trpo.learning.settings import JitCompile, UpdateSettings
-from tf_trpo.learning.value_optimizer import choose_value_optimizer
 from tf_trpo.models.structure import pattern_of
 from tf_trpo.optimizers import PolicyOptimizer, Shown, TrustRegion
 from tf_trpo.ranges import check_types
@@ -67,7 +66,8 @@ class CompiledAgent(Agent):
 
         Args:
           policy_optimizer: the algorithm; at first `TrustRegion()`.
-          value_optimizer: any Keras optimizer; at first Adam. One that is given has a rate of its own.
+          value_optimizer: any Keras optimizer without loss scale and average of weights; at first Adam. One that is
+            given has a rate of its own.
           update: gamma, gae_lambda, value_epochs and so on; at first `UpdateSettings()`.
           jit_compile: compile the update with XLA; without XLA the results are equal up to rounding. "auto", at first:
             unless XLA cannot compile it, or there are convolutions on a CPU, which XLA computes nine times slower.
@@ -78,10 +78,10 @@ class CompiledAgent(Agent):
         Raises:
           TypeError: an argument is of another type.
           ValueError: both a value optimizer and a learning rate for it are given, or the settings change a rate that is
-            a Keras schedule; a part has no config and cannot be saved; another agent has the same weights or value
-            optimizer; the value optimizer was built for other weights; limits do not fit the costs and the anchor; or
-            Keras runs without TensorFlow, not in float32, or in the scope of a distribution strategy. The agent is
-            unchanged.
+            a Keras schedule; the value optimizer scales the loss or averages the weights, or was built for other
+            weights; a part has no config and cannot be saved; another agent has the same weights or value optimizer;
+            limits do not fit the costs and the anchor; or Keras runs without TensorFlow, not in float32, or in the
+            scope of a distribution strategy. The agent is unchanged.
         """
         check_types(policy_optimizer=(policy_optimizer, PolicyOptimizer | None), update=(update, UpdateSettings | None))
         check_types(jit_compile=(jit_compile, JitCompile | None))

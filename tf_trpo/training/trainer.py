@@ -15,8 +15,8 @@ from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.environments.failures import WorkersLostError
 from tf_trpo.learning.learner import Learner
 from tf_trpo.learning.results import UpdateResult
-from tf_trpo.learning.vine import rollout_noise
 from tf_trpo.rollouts import Rollout, RolloutSource, Stream, numpy_generator
+from tf_trpo.rollouts.noise import rollout_noise
 from tf_trpo.rollouts.vine import Vine
 from tf_trpo.training.checkpoint import check_directory, restoring, whole_number, write_checkpoint
 from tf_trpo.training.collector import Collector, warn_of_new_episodes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from tf_trpo.environments.costs import Cost, cost_labels
 from tf_trpo.environments.making import Wrapper
 from tf_trpo.environments.vector import Environment
 from tf_trpo.learning.devices import prepare_gpus
-from tf_trpo.learning.parted_learner import PartedLearner
+from tf_trpo.learning.parted_learner import PartedLearner, in_parts
 from tf_trpo.learning.vine import settled_vine
 from tf_trpo.models import MirrorSymmetry
 from tf_trpo.models.making import make_policy, make_value_functions, with_memory
@@ -185,7 +186,8 @@ class TRPO(Imitator):
           callbacks: any Keras callbacks, a list or one; `params["trainer"]` is the `Trainer`.
           verbose: 1 shows progress, 0 nothing.
           max_faults: rollouts or updates in a row with numbers that are not finite, at which training ends, >= 1. Such
-            a rollout, or part of an update, changes nothing; the logger "tf_trpo" warns, and train/faults counts it.
+            a rollout changes nothing, and such a part of an update changes no weights and no statistics; the logger
+            "tf_trpo" warns, and train/faults counts it.
           restart_every: rollouts after which an environment begins another episode, each environment in its turn; 0:
             only when an episode ends. Without it, episodes that all last until the same time limit always begin
             together, and a rollout shows one part of them only (Bharthulwar et al., 2025, Staggered Environment
@@ -232,12 +234,15 @@ class TRPO(Imitator):
         branches = settled_vine(vine, self.policy, num_steps, num_envs)
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
         # XLA compiles while the policy is made ready to act.
-        learner = self.learner if update_parts is None else PartedLearner(self.learner, update_parts, self.jit_compile)
+        learner = self.learner if update_parts is None else in_parts(self.learner, update_parts)
         trace = functools.partial(learner.trace, num_steps, vine=branches)
         how = seed, restart_every, trace, branches, int(self.iterations)
-        with in_this_thread(self), opened_source(self.policy, environment, opening, spread, *how) as source:
-            if isinstance(learner, PartedLearner) and isinstance(source, RaySource):
-                learner.work_with(PartWorkers(source.crew, allow_different=allow_different_workers))
+        opened = opened_source(self.policy, environment, opening, spread, *how)
+        with in_this_thread(self), opened as source, contextlib.ExitStack() as afterwards:
+            if isinstance(learner, PartedLearner):
+                afterwards.callback(learner.rest)
+                if isinstance(source, RaySource):
+                    learner.work_with(PartWorkers(source.crew, allow_different=allow_different_workers))
             trainer = Trainer(
                 learner,
                 source,
