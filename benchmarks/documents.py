@@ -52,6 +52,8 @@ class Results:
         if self.suite is not None:
             print(table_of(self.suite))
         into = self.into or (with_tables() if self.suite is None else ())
+        if self.suite is None and not into:
+            raise ValueError("there is no document with tables of results here: run this in the folder of the checkout")
         texts = [refreshed(path.read_text(encoding="utf-8")) for path in into]
         for path, text in zip(into, texts, strict=True):
             write_whole(path, text)

@@ -383,7 +383,7 @@ def test_a_time_limit_counts_even_if_no_episode_reaches_it():
 @pytest.mark.parametrize(
     ("environment", "making", "words"),
     [
-        (Good(), {}, "given by its Gymnasium id or by a function that makes it; a Good is neither"),
+        (Good(), {}, "by a function that makes it; a Good is neither (give the class, not an object of it)"),
         (Good, {"env_kwargs": {"size": 3}}, "env_kwargs go with an environment id"),
         (Good, {"wrappers": ["gymnasium:NoSuchWrapper"]}, "the wrapper gymnasium:NoSuchWrapper cannot be imported"),
         (Good, {"action_masks": "info"}, "can be masked, not those of Box"),

@@ -48,7 +48,7 @@ class TuneOptions:
     trials: int = Tuning.trials
     """Number of trials; the first one has the default settings."""
     steps: int | None = None
-    """Environment steps of each training; by default as many as train takes, which a preset says."""
+    """Environment steps of each training; by default total_steps of the preset, as in train."""
     space: Path | None = None
     """YAML file with the search space, such as `max_kl: {low: 0.003, high: 0.1, log: true}` and
     `num_steps: [128, 256]`; by default the step's size and damping, gamma, gae_lambda, num_steps, the fit of the value
@@ -168,7 +168,7 @@ def _say(result: TuningResult) -> None:
         f"Best settings:      {settings}\n"
         f"{result.verdict}\n\n"
         f"Folder:             {result.folder} (trials.png, importances.png, result.json, the runs of all trials)\n"
-        f"Train with them:    for {result.experiment.run.total_steps:,} steps, as in the search, or --total-steps N\n"
-        f"                    python -m tf_trpo train --preset {preset}{flag}",
+        f"Train with them:    python -m tf_trpo train --preset {preset}{flag}\n"
+        f"                    ({result.experiment.run.total_steps:,} steps, as in the search, or --total-steps N)",
         "stdout",
     )

@@ -16,7 +16,7 @@ from tf_trpo.distributions.gaussian import Gaussian
 from tf_trpo.distributions.multi_categorical import MultiCategorical
 from tf_trpo.distributions.product import Product
 from tf_trpo.numerics import Reflection
-from tf_trpo.spaces import MOST_CHOICES
+from tf_trpo.spaces import MOST_CHOICES, choices
 
 _OF_GAUSSIANS = ("initial_std", "final_std", "state_dependent_std", "clipped_likelihood")
 
@@ -104,15 +104,14 @@ def _make_box(
 ) -> ActionDistribution:
     dtype = np.dtype(space.dtype)
     if dtype.kind in "biu":
-        low, high = (bound.astype(np.int64) if dtype.kind == "b" else bound for bound in (space.low, space.high))
-        # Python's integers do not overflow.
-        sizes = np.asarray(high.astype(object) - low.astype(object) + 1)
-        if sizes.max() > MOST_CHOICES:
+        found = choices(space)
+        if found is None:
             raise ValueError(
                 f"{_named(place)}the integers of {space} have more than {MOST_CHOICES} choices: turn them into a Box "
                 "of floats by a wrapper that rounds (gymnasium.wrappers.TransformAction)"
             )
-        return MultiCategorical(sizes.astype(np.int64), low.tolist(), action_dtype=str(dtype), space="Box")
+        counts, first = (numbers.reshape(space.shape) for numbers in found)
+        return MultiCategorical(counts, first.tolist(), action_dtype=str(dtype), space="Box")
     if dtype.itemsize > np.dtype(np.float64).itemsize:
         raise ValueError(
             f"{_named(place)}the actions of {space} have more digits than float64: make the Box of float64"

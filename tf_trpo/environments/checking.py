@@ -89,9 +89,9 @@ def _unmakeable(raised: BaseException) -> Finding:
     if isinstance(raised, NoSpaceError):
         advice = "set self.observation_space and self.action_space in the environment's constructor."
         return error("no-space", f"{raised}.", advice)
-    if isinstance(raised, ValueError):
-        # A refusal of this package, which says what is wrong with an argument.
-        what = f"it cannot be made with these arguments: {str(raised).rstrip('.')}."
+    if isinstance(raised, ValueError | gym.error.UnregisteredEnv | ModuleNotFoundError):
+        # A refusal of this package, or a name that Gymnasium does not know.
+        what = f"it cannot be made with these arguments: {str(raised).rstrip('.?')}."
         return error("cannot-be-made", what, "correct the name, the function or its arguments, wrappers or masks.")
     what = f"it cannot be made: {described(cause(raised)).rstrip('.')}."
     return error("cannot-be-made", what, "make it once in Python, without tf_trpo, and fix its error.")

@@ -64,6 +64,8 @@ def make_wrapped(
     chosen = [find_wrapper(each) if isinstance(each, str) else each for each in wrappers]
     env = _made(environment, env_kwargs or {})
     try:
+        # A wrapper would fail, and seem to be at fault.
+        _check_spaces(env)
         for wrapper in chosen:
             with making(f"the wrapper {wrapper_name(wrapper)}"):
                 wrapped = wrapper(env)
@@ -78,7 +80,7 @@ def make_wrapped(
 def _made(environment: Any, env_kwargs: Mapping[str, Any]) -> gym.Env:
     if not isinstance(environment, str):
         if not callable(environment):
-            found = f"a {type(environment).__name__} is neither (for an object's class, give the class itself)"
+            found = f"a {type(environment).__name__} is neither (give the class, not an object of it)"
             raise ValueError(f"an environment is given by its Gymnasium id or by a function that makes it; {found}")
         if env_kwargs:
             raise ValueError("env_kwargs go with an environment id; a factory already knows its arguments")

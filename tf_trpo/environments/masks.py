@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from tf_trpo.environments.failures import UnfitSpaceError
 from tf_trpo.ranges import described, require
-from tf_trpo.spaces import ACTION_MASK, MASKED_ACTIONS, MOST_CHOICES, entries_of, is_text, joined_mask
+from tf_trpo.spaces import ACTION_MASK, MASKED_ACTIONS, choices, entries_of, is_text, joined_mask
 
 ActionMasks = Literal["auto", "info", "off"]
 """Where masks come from.
@@ -43,11 +43,11 @@ class ActionMask(gym.Wrapper):
     mask may be missing from the info; then all actions count as allowed.
 
     Args:
-      env: an environment with an action space that has `choices`.
+      env: an environment for whose action space `choices` is not None.
       from_info: use info["action_mask"] instead of `action_masks()`.
 
     Raises:
-      ValueError: another action space, or the observation has an entry "action_mask" already.
+      ValueError: masks are not supported for the action space, or the observation has an entry "action_mask" already.
       RuntimeError: from `reset` and `step`: the mask is missing or has another size.
     """
 
@@ -107,40 +107,6 @@ class WithoutText(gym.ObservationWrapper):
 
 def _method(env: gym.Env) -> Any:
     return env.get_wrapper_attr("action_masks") if env.has_wrapper_attr("action_masks") else None
-
-
-class Choices(NamedTuple):
-    """The choices of each component of an action.
-
-    Attributes:
-      counts: number of choices, integers [k].
-      first: value of the first choice, integers [k].
-    """
-
-    counts: np.ndarray
-    first: np.ndarray
-
-    def split(self, mask: np.ndarray) -> list[np.ndarray]:
-        """Split the mask of an action into the masks of its components."""
-        return np.split(mask, np.cumsum(self.counts)[:-1])
-
-
-def choices(space: spaces.Space) -> Choices | None:
-    """Return the choices of the components of an action; None if masks are not supported for the space."""
-    if isinstance(space, spaces.Discrete):
-        return Choices(np.array([space.n]), np.array([space.start]))
-    if isinstance(space, spaces.MultiDiscrete):
-        return Choices(space.nvec.ravel(), space.start.ravel())
-    if isinstance(space, spaces.MultiBinary):
-        first = np.zeros(spaces.flatdim(space), np.int64)
-        return Choices(first + 2, first)
-    if isinstance(space, spaces.Box) and np.dtype(space.dtype).kind in "biu":
-        # Python's integers do not overflow.
-        low, high = (bound.ravel().astype(object) for bound in (space.low, space.high))
-        counts = high - low + 1
-        if counts.max(initial=0) <= MOST_CHOICES:
-            return Choices(counts.astype(np.int64), low)
-    return None
 
 
 def _without_text(space: spaces.Space) -> tuple[spaces.Space, Callable[[Any], Any]] | None:

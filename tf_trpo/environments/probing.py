@@ -15,8 +15,7 @@ from gymnasium import spaces
 from tf_trpo.environments.costs import COSTS, Cost
 from tf_trpo.environments.failures import EnvironmentFailedError
 from tf_trpo.environments.guarded import GuardedEnvironment
-from tf_trpo.environments.masks import choices
-from tf_trpo.spaces import ACTION_MASK, is_finite, parts
+from tf_trpo.spaces import ACTION_MASK, choices, is_finite, parts
 
 LONGEST = 30.0
 """Seconds after which a play ends, even if it has taken fewer steps than asked for."""

@@ -96,8 +96,12 @@ def make_vector_environment(
     elif not isinstance(environment, str) and not callable(environment):
         raise ValueError(
             f"an environment is given by its Gymnasium id, by a function that makes it, or as a vector environment; "
-            f"{type(environment).__name__} is none of these"
-            + (" (see supersuit.pettingzoo_env_to_vec_env_v1)" if hasattr(environment, "possible_agents") else "")
+            f"a {type(environment).__name__} is none of these "
+            + (
+                "(see supersuit.pettingzoo_env_to_vec_env_v1)"
+                if hasattr(environment, "possible_agents")
+                else "(give the class, not an object of it)"
+            )
         )
     elif backend in ("envpool", "vector"):
         if wrappers or action_masks == "info":

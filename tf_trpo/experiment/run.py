@@ -226,8 +226,9 @@ class Run:
         try:
             return self.agent.evaluate(env, run.eval_episodes, **evaluation_arguments(self.experiment))
         except EnvironmentFailedError as error:
-            together = f"with {run.eval_envs or 'at most 10'} environments at a time (eval_envs)"
-            message = f"the agent is trained and saved, but {env} failed in its evaluation {together}: {error}"
+            message = f"the agent is trained and saved, but {env} failed in its evaluation: {error}"
+            if "cannot be made" in str(error):
+                message += "; eval_envs limits how many environments an evaluation opens"
             raise EnvironmentFailedError(message) from error
 
     def _callbacks(self, given: Sequence[keras.callbacks.Callback], *, resume: bool) -> list[keras.callbacks.Callback]:

@@ -161,7 +161,8 @@ class RunSettings:
     eval_episodes: int = 20
     """Episodes of an evaluation, also of the final one after training."""
     eval_envs: int | None = None
-    """Number of environments that an evaluation opens and steps together; None: one for each episode, at most 10."""
+    """Number of environments that an evaluation opens and steps together; None: one for each episode, at most 10. An
+    evaluation during training (eval_every) opens them in addition to those of the training."""
     max_episode_steps: int = 100_000
     """Steps after which an evaluation cuts an episode, with a warning. Training itself does not cut episodes: the
     environment's own time limit does, or the wrapper gymnasium.wrappers:TimeLimit(1000)."""

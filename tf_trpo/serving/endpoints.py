@@ -92,7 +92,7 @@ def warn_of_coarse_features(encoder: Encoder | MirroredEncoder) -> None:
 
 
 def _coarse_features(encoder: Encoder | MirroredEncoder) -> Iterator[tuple[str, float, float, float]]:
-    """Yield the place, mean, divisor and distance of float32 numbers for the coarsest feature of each such part."""
+    """Yield the place, mean, divisor and distance of float32 numbers for each feature that is too coarse."""
     for (name, part), layer in zip(parts(encoder.spec), encoder.normalization_by_part, strict=True):
         if layer is None or part.dtype in ("float16", "float32"):
             continue
@@ -101,11 +101,10 @@ def _coarse_features(encoder: Encoder | MirroredEncoder) -> Iterator[tuple[str, 
         if part.dtype != "float64":
             # All integers between two float32 numbers with a distance of 1 are float32 numbers.
             step[step <= 1] = 0
-        worst = int(np.argmax(step / scale))
-        if step[worst] > _COARSE * scale[worst]:
-            index = np.unravel_index(worst, part.shape)
-            where = f"number {[int(i) for i in index]} of the observation{f' part {name}' if name else ''}"
-            yield where, float(mean[worst]), float(scale[worst]), float(step[worst])
+        for place in np.flatnonzero(step > _COARSE * scale):
+            index = [int(i) for i in np.unravel_index(place, part.shape)]
+            where = f"number {index} of the observation{f' part {name}' if name else ''}"
+            yield where, float(mean[place]), float(scale[place]), float(step[place])
 
 
 def _observation_specs(spec: Spec, has_float64: bool) -> tuple[tf.TensorSpec, ...]:

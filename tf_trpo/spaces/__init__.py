@@ -1,8 +1,9 @@
-"""Observation spaces as nests of array specs; the only package that reads Gymnasium's observation spaces."""
+"""Observation spaces as nests of array specs, and the choices of action spaces."""
 
+from tf_trpo.spaces.choices import MASKED_ACTIONS as MASKED_ACTIONS
+from tf_trpo.spaces.choices import MOST_CHOICES as MOST_CHOICES
+from tf_trpo.spaces.choices import choices as choices
 from tf_trpo.spaces.observations import ACTION_MASK as ACTION_MASK
-from tf_trpo.spaces.observations import MASKED_ACTIONS as MASKED_ACTIONS
-from tf_trpo.spaces.observations import MOST_CHOICES as MOST_CHOICES
 from tf_trpo.spaces.observations import is_text as is_text
 from tf_trpo.spaces.observations import observation_spec as observation_spec
 from tf_trpo.spaces.reading import as_batch as as_batch

@@ -11,12 +11,6 @@ ACTION_MASK = "action_mask"
 MOST_INPUTS = 10_000
 """Maximum number of inputs for the choices of all Discrete and MultiDiscrete parts; with so many, 2,048 observations
 take 80 MB."""
-MOST_CHOICES = 1000
-"""Maximum number of values of each integer of a Box of actions; each needs a logit."""
-MASKED_ACTIONS = (
-    "only actions that are Discrete, MultiDiscrete, MultiBinary or a Box of integers with at most "
-    f"{MOST_CHOICES} values each can be masked"
-)
 
 
 def observation_spec(space: spaces.Space) -> Spec:
