@@ -14,7 +14,7 @@ from tf_trpo.models import Encoder, Policy, RunningNormalization, mlp
 from tf_trpo.models.absorbing import AffineRows, affine_rows
 from tf_trpo.models.cells import make_cell
 from tf_trpo.models.networks import default_network
-from tf_trpo.spaces import as_spec, observation_spec
+from tf_trpo.spaces import PartSpec, as_spec, observation_spec
 
 layers = keras.layers
 
@@ -247,6 +247,16 @@ def test_without_an_absorbing_layer_the_weights_are_not_changed(make):
     assert policy.encoder.normalization[0].count.numpy() == 100
     assert_same(trained.get_weights(), before)
     np.testing.assert_array_equal(outputs(trained, watched), function)
+
+
+def test_weights_that_a_model_inside_reads_with_absorb_nothing():
+    layer = layers.Dense(4)
+    inside = stack(layer)
+    inputs = {name: keras.Input((3,), name=name) for name in "ab"}
+    of_both = [layer(inputs["a"]), inside(layers.Activation("tanh")(inputs["b"]))]
+    network = keras.Model(inputs, layers.Concatenate()(of_both))
+    spec = {name: PartSpec((3,), "float32", "vector") for name in inputs}
+    assert affine_rows(network, None, spec) == [None, None]
 
 
 CELLS = {

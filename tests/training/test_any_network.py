@@ -292,6 +292,8 @@ def test_what_a_trainable_layer_reads_is_normalised_next_to_frozen_weights(caplo
 
     spec = {"image": PartSpec((6, 6, 3), "uint8", "image"), "speed": PartSpec((2,), "float32", "vector")}
     assert len(Encoder(spec, 3, network=network()).normalization) == 1
+    adapter = stack((4,), layers.Dense(5), frozen(stack((5,), layers.Dense(8))))
+    assert len(Encoder((4,), 3, network=adapter).normalization) == 1
     assert caplog.messages == []
 
 

@@ -102,7 +102,7 @@ def test_an_agent_that_can_be_loaded_says_nothing(network_of, said, tmp_path):
 
 
 def test_a_layer_without_a_config_is_refused_in_one_line(network_of):
-    with pytest.raises(ValueError, match=r"^the agent cannot be saved: .*WithoutConfig.*get_config") as raised:
+    with pytest.raises(ValueError, match=r"^the network cannot be saved: .*WithoutConfig.*get_config") as raised:
         tf_trpo.TRPO.for_env("CartPole-v1", network=network_of(WithoutConfig(lambda inputs: inputs)))
     assert "\n" not in str(raised.value)
 

@@ -37,7 +37,7 @@ class AffineRows(NamedTuple):
         kernel.assign(tf.concat([kernel.value[: self.start], own, kernel.value[self.stop :]], axis=0))
 
 
-def affine_rows(network: keras.Model, after: keras.layers.Layer, spec: Spec) -> list[AffineRows | None]:
+def affine_rows(network: keras.Model, after: keras.layers.Layer | None, spec: Spec) -> list[AffineRows | None]:
     """Find the weights that read each part of an observation, if the part goes into an affine layer as it is.
 
     On the way there, only Identity, Flatten and Concatenate layers are allowed, and nothing else may read the part. So
@@ -45,7 +45,7 @@ def affine_rows(network: keras.Model, after: keras.layers.Layer, spec: Spec) -> 
 
     Args:
       network: a built model from the inputs of a spec. Only a keras.Sequential and a functional model are searched.
-      after: the layer after the network: a memory's cell, or the output layer.
+      after: the layer after the network: a memory's cell, the output layer, or None if it is not known.
       spec: spec of an observation.
 
     Returns:
@@ -62,7 +62,7 @@ def affine_rows(network: keras.Model, after: keras.layers.Layer, spec: Spec) -> 
     return [_rows_of(each, graph, after) for each in inputs]
 
 
-def _rows_of(tensor: keras.KerasTensor, graph: Any, after: keras.layers.Layer) -> AffineRows | None:
+def _rows_of(tensor: keras.KerasTensor, graph: Any, after: keras.layers.Layer | None) -> AffineRows | None:
     """Follow an input of a functional model to the first layer that computes something."""
     calls = [call for calls in graph._nodes_by_depth.values() for call in calls]
     start, size, layer = 0, math.prod(getattr(tensor, "shape", ())[1:]), None
@@ -76,10 +76,11 @@ def _rows_of(tensor: keras.KerasTensor, graph: Any, after: keras.layers.Layer) -
         [tensor] = call.output_tensors
     if not readers and tensor is graph.outputs[0]:
         layer = after
-    is_shared = sum(call.operation is layer for call in calls) > 1
-    if layer is None or is_shared or not _is_affine(layer, math.prod(tensor.shape[1:])):
+    if layer is None or not _is_affine(layer, math.prod(tensor.shape[1:])):
         return None
-    return AffineRows(layer, start, start + size)
+    # A model inside the network may call the layer, too.
+    users = [call for call in calls for weight in getattr(call.operation, "weights", ()) if weight is layer.kernel]
+    return AffineRows(layer, start, start + size) if len(users) <= 1 else None
 
 
 def _readers(tensor: keras.KerasTensor, calls: list[Any]) -> list[tuple[Any, int]]:

@@ -28,9 +28,9 @@ class Encoder(keras.layers.Layer):
     """Observations -> inputs -> network -> (memory ->) output layer -> outputs [N, num_outputs].
 
     The inputs have the structure of the observations: vectors are normalised, images of bytes are divided by the
-    space's highest byte and then by their `ImageScale`, one of n choices is a one-hot vector times sqrt(n), and an
-    action mask is left out. With a memory, the observations are `Segments` of S times L = N rows, or one row of each
-    environment with the memory's states (`step`).
+    space's highest byte, choices become one-hot vectors, and an action mask is left out. Images and choices are scaled
+    (`scale_inputs`), so that the inputs are as large as normalised numbers. With a memory, the observations are
+    `Segments` of S times L = N rows, or one row of each environment with the memory's states (`step`).
 
     Args:
       observations: spec of one observation, or the shape of a float32 vector.
@@ -40,8 +40,9 @@ class Encoder(keras.layers.Layer):
         `check_network` refuses are not allowed.
       normalize_observations: which vectors are normalised, each by a `RunningNormalization`: none, the parts with the
         given names (see `parts`), or all; with a network of your own, all that `check_network` finds.
-      scale_images: whether images have an `ImageScale`; None: with the default network only, because other networks
-        expect images in [0, 1]. Images that are not normalised have none.
+      scale_inputs: whether images have an `ImageScale`, and one-hot vectors of n choices the length sqrt(n); None: with
+        the default network only, because other networks expect images in [0, 1], and ones. Parts that
+        `normalize_observations` leaves out are not scaled.
       observation_min_std: `min_std` of the normalisation.
       function_preserving: adjust the first layer when statistics change, so that the outputs stay the same. This has an
         effect for the vectors whose weights `affine_rows` finds, as in the default network.
@@ -60,7 +61,7 @@ class Encoder(keras.layers.Layer):
         *,
         network: keras.Model | None = None,
         normalize_observations: bool | Sequence[str] = True,
-        scale_images: bool | None = None,
+        scale_inputs: bool | None = None,
         observation_min_std: float = 0.0,
         function_preserving: bool = True,
         output_gain: float = 0.0,
@@ -99,10 +100,11 @@ class Encoder(keras.layers.Layer):
             if is_normalized
         ]
         """The normalisation of each normalised vector, in the order of `parts`; empty without normalisation."""
-        self.scale_images = network is None if scale_images is None else scale_images
-        scaled = self.scale_images and bool(normalize_observations)
+        self.scale_inputs = network is None if scale_inputs is None else scale_inputs
+        self._is_scaled = [bool(self.scale_inputs and normalize_observations) and name in chosen for name in named]
         self.image_scales = [
-            ImageScale() if scaled and part.kind == "image" and name in chosen else None for name, part in named.items()
+            ImageScale() if is_scaled and part.kind == "image" else None
+            for part, is_scaled in zip(named.values(), self._is_scaled, strict=True)
         ]
         """The scale of each part; None for parts that are no images, and without scales."""
         self.network = default_network(self.spec, seed=network_seed) if network is None else network
@@ -157,13 +159,14 @@ class Encoder(keras.layers.Layer):
 
     def features(self, observations: Any) -> tf.Tensor:
         """Compute the network's features [N, F] from the result of `centred` for a nest of arrays [N, ...]."""
-        layers = zip(self.normalization_by_part, self.image_scales, strict=True)
+        layers = zip(self.normalization_by_part, self._is_scaled, self.image_scales, strict=True)
 
         def read(part: PartSpec, rows: tf.Tensor) -> tf.Tensor:
-            normalization, image_scale = next(layers)
+            normalization, is_scaled, image_scale = next(layers)
             if normalization is not None:
                 return normalization.scaled(rows)
-            return _read(part, rows) if image_scale is None else image_scale(_read(part, rows))
+            inputs = _read(part, rows, is_scaled=is_scaled)
+            return inputs if image_scale is None else image_scale(inputs)
 
         inputs = map_parts(read, self.spec, observations)
         return self.network(without_masks(self.spec, inputs), training=False)
@@ -180,7 +183,11 @@ class Encoder(keras.layers.Layer):
         of_parts = flatten_to(self.spec, observations), parts(self.spec), self._is_normalized, self.image_scales
         rows = list(zip(*of_parts, strict=True))
         vectors = [tf.cast(vector, tf.float64) for vector, _, is_normalized, _ in rows if is_normalized]
-        images = [mean_square(_read(part, evenly(image))) for image, (_, part), _, scale in rows if scale is not None]
+        images = [
+            mean_square(_read(part, evenly(image), is_scaled=True))
+            for image, (_, part), _, scale in rows
+            if scale is not None
+        ]
         return [
             *(Moments(*weighted_moments(vector, weights), count) for vector in vectors),
             *(Moments(square, tf.zeros_like(square), count) for square in images),
@@ -243,7 +250,7 @@ class Encoder(keras.layers.Layer):
         return [next(layers) if is_normalized else None for is_normalized in self._is_normalized]
 
     def get_config(self) -> dict[str, Any]:
-        of_inputs = ("normalize_observations", "scale_images", "observation_min_std", "function_preserving")
+        of_inputs = ("normalize_observations", "scale_inputs", "observation_min_std", "function_preserving")
         return {
             **super().get_config(),
             "observations": to_json(self.spec),
@@ -258,8 +265,8 @@ class Encoder(keras.layers.Layer):
         return cls(**{**config, "observations": from_json(config["observations"]), **layers}, network_name=None)
 
 
-def _read(part: PartSpec, rows: tf.Tensor) -> tf.Tensor:
-    """Convert rows [N, *shape] of a part to rows of the network's input."""
+def _read(part: PartSpec, rows: tf.Tensor, *, is_scaled: bool) -> tf.Tensor:
+    """Convert rows [N, *shape] of a part to rows of the network's input, with the size of images as it is."""
     if part.kind == "mask":
         return rows
     if part.kind == "image":
@@ -268,9 +275,12 @@ def _read(part: PartSpec, rows: tf.Tensor) -> tf.Tensor:
         return tf.cast(rows, tf.float32)
     numbers = tf.reshape(tf.cast(rows, tf.int32), [-1, len(part.sizes)])
     choices = zip(part.starts, part.sizes, strict=True)
-    # Over equally likely choices, each input has a mean square of 1, as a normalised number has. With ones it would be
-    # 1 / n, and the damping would outweigh the Fisher matrix of the choices' weights.
-    columns = [tf.one_hot(numbers[:, i] - start, size, size**0.5) for i, (start, size) in enumerate(choices)]
+    # Over equally likely choices, each input then has a mean square of 1, as a normalised number has. With ones it
+    # would be 1 / n, and the damping would outweigh the Fisher matrix of the choices' weights.
+    columns = [
+        tf.one_hot(numbers[:, i] - start, size, size**0.5 if is_scaled else 1.0)
+        for i, (start, size) in enumerate(choices)
+    ]
     return tf.concat(columns, axis=-1)
 
 

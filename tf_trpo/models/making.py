@@ -160,7 +160,7 @@ def _encoder(
         num_outputs,
         network=network,
         normalize_observations=settings.normalize_observations,
-        scale_images=name is None,
+        scale_inputs=name is None,
         observation_min_std=settings.observation_min_std,
         function_preserving=settings.function_preserving and not prefix,
         cell=_cell(settings, memory, _branch(seed, first + 4)),

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_trpo.models.absorbing import affine_rows
 from tf_trpo.models.networks import feature_shape
 from tf_trpo.models.structure import check_unregularized, layers_of
 from tf_trpo.spaces import PartSpec, Spec, map_parts, parts, without_masks
@@ -26,8 +27,8 @@ def check_network(name: str, network: keras.Model, spec: Spec, *, normalize: boo
 
     A vector is not normalised in two cases. The features may have no derivative by it, since the network reads it as
     integers, for example by an Embedding. Or weights that are frozen, or a `Normalization` layer with statistics, read
-    it: they expect it in its own unit. The latter is logged, and so is a Rescaling layer that divides an image by 255,
-    since the encoder has divided it already.
+    it, before a layer of `affine_rows`: they expect it in its own unit. The latter is logged, and so is a Rescaling
+    layer that divides an image by 255, since the encoder has divided it already.
 
     Args:
       name: name of the argument for the network, for messages.
@@ -79,7 +80,10 @@ def check_network(name: str, network: keras.Model, spec: Spec, *, normalize: boo
             )
     named = [(path, part) for path, part in parts(spec) if part.kind != "mask"]
     _warn_of_rescaling(name, named, read["rescaling"])
-    return normalize and _normalized(name, network, named, of_inputs, read["own units"])
+    # Weights that absorb statistics have no units of their own, whatever reads their results.
+    absorbing = affine_rows(network, None, spec)
+    own_units = [is_read and rows is None for is_read, rows in zip(read["own units"], absorbing, strict=True)]
+    return normalize and _normalized(name, network, named, of_inputs, own_units)
 
 
 def _check_rows(name: str, network: keras.Model, inputs: Any, features: tf.Tensor) -> None:
