@@ -46,7 +46,8 @@ class PolicySettings:
     clipped_likelihood: bool = False
     """Use the likelihood of clipped actions: less variance if many actions exceed the environment's bounds."""
     normalize_observations: bool = True
-    """Normalise observations by running statistics in the policy and the value function."""
+    """Normalise vectors by running statistics in the policy and the value function, and let the default networks scale
+    images and choices, so that all inputs are about as large."""
     observation_min_std: float = 0.0
     """Lower limit of the standard deviation by which a feature is divided, >= 0."""
     function_preserving: bool = True

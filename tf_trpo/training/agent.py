@@ -61,7 +61,7 @@ class Agent(keras.Model):
       policy, value_function, ema_momentum, costs, cost_value_functions, anchor: as given.
       average, return_scale, cost_return_scales: the `WeightAverage` or None, and running scales of rewards and costs.
       env_steps, iterations: environment steps and iterations that the agent has learned from, int64 variables.
-      lock: held by the thread that assigns the policy's weights; see `in_this_thread`.
+      lock: held by a thread while it fits, clones or exports the agent; see `in_this_thread`.
       policy_optimizer, optimizer, update_settings, learner: set by `compile`; `optimizer` is the value function's.
 
     Raises:

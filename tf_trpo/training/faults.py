@@ -57,7 +57,7 @@ class FaultLog:
 
 
 def update_faults(result: UpdateResult) -> list[str]:
-    """Return what was not finite in an update, in words; those parts have changed no weights or statistics.
+    """Return what was not finite in an update, in words; those parts are undone.
 
     If a later Fisher-vector product is not finite, conjugate gradient returns its iterate before. A step along it that
     keeps the limits is as good as any, and so no fault.

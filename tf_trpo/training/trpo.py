@@ -186,8 +186,8 @@ class TRPO(Imitator):
           callbacks: any Keras callbacks, a list or one; `params["trainer"]` is the `Trainer`.
           verbose: 1 shows progress, 0 nothing.
           max_faults: rollouts or updates in a row with numbers that are not finite, at which training ends, >= 1. Such
-            a rollout changes nothing, and such a part of an update changes no weights and no statistics; the logger
-            "tf_trpo" warns, and train/faults counts it.
+            a rollout changes nothing, and the weights of such a step or regression are restored; the logger "tf_trpo"
+            warns, and train/faults counts it.
           restart_every: rollouts after which an environment begins another episode, each environment in its turn; 0:
             only when an episode ends. Without it, episodes that all last until the same time limit always begin
             together, and a rollout shows one part of them only (Bharthulwar et al., 2025, Staggered Environment
