@@ -157,8 +157,8 @@ def test_its_examples_run(page, run_examples):
 def shortened(text):
     """A page with short trainings and searches: its examples must run, and need not learn."""
     text = re.sub(r"total_steps=[1-9]\d*(_\d{3})+", "total_steps=1_000", text)
-    # Equal shapes share what is traced.
-    text = re.sub(r"num_envs=\d+, num_steps=\d+", "num_envs=4, num_steps=256", text)
+    # Equal shapes share what is traced; workers need environments enough for their shards.
+    text = re.sub(r"num_envs=\d+, num_steps=\d+(?!\d*, workers)", "num_envs=4, num_steps=256", text)
     return text.replace("num_steps=4096", "num_steps=32").replace("trials=20", "trials=2")
 
 
