@@ -39,7 +39,8 @@ def test_train_accepts_the_best_settings(base, tmp_path, monkeypatch, capsys):
     assert "Trials: 3 complete" in captured.out
     result = json.loads((tmp_path / "found" / "result.json").read_text())
     assert result["verdict"] in captured.out
-    command = captured.out.splitlines()[-1].partition("python -m tf_trpo ")[2].split()
+    *_, line, _ = captured.out.splitlines()
+    command = line.partition("python -m tf_trpo ")[2].split()
     assert command == ["train", "--preset", "found/best.yaml"]
     main([*command, "--run-dir", "run", "--quiet", "--eval-episodes", "2"])
     settings = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]
