@@ -91,7 +91,8 @@ def _unmakeable(raised: BaseException) -> Finding:
         return error("no-space", f"{raised}.", advice)
     if isinstance(raised, ValueError | gym.error.UnregisteredEnv | ModuleNotFoundError):
         # A refusal of this package, or a name that Gymnasium does not know.
-        what = f"it cannot be made with these arguments: {str(raised).rstrip('.?')}."
+        reason = str(raised).rstrip(".")
+        what = f"it cannot be made with these arguments: {reason}{'' if reason.endswith('?') else '.'}"
         return error("cannot-be-made", what, "correct the name, the function or its arguments, wrappers or masks.")
     what = f"it cannot be made: {described(cause(raised)).rstrip('.')}."
     return error("cannot-be-made", what, "make it once in Python, without tf_trpo, and fix its error.")
