@@ -48,6 +48,26 @@ class Scripted(gym.Env):
         return self._observe(), reward, ends and not timeout, ends and timeout, {}
 
 
+class Drift(gym.Env):
+    """A walk whose reward is the distance and whose cost is the speed; episodes end after 9 to 20 steps."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = gym.spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place, self.speed, self.left = 0.0, 0.0, int(self.np_random.integers(9, 21))
+        return np.array([self.place, self.speed]), {}
+
+    def step(self, action):
+        self.speed = 0.5 * self.speed + float(np.ravel(action)[0]) - 1.0 + 0.1 * self.np_random.normal()
+        self.place += self.speed
+        self.left -= 1
+        ended, timeout = self.left == 0, self.left == 0 and self.place > 0
+        info = {"speed": abs(self.speed)}
+        return np.array([self.place, self.speed]), self.place / 10, ended and not timeout, timeout, info
+
+
 @pytest.fixture
 def scripted():
     """A class of scripted environments, of which `scripted.made` has all."""

@@ -1,12 +1,12 @@
 """Costs in trainings: estimates compared with naive loops, limits, logs, files, resumed fits."""
 
-import gymnasium as gym
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tf_trpo
+from tests.agents import Drift
 from tf_trpo.callbacks import Checkpoint
 from tf_trpo.environments import make_vector_environment
 from tf_trpo.learning import UpdateSettings
@@ -19,26 +19,6 @@ from tf_trpo.training.metrics import Report
 FIT = {"num_envs": 2, "num_steps": 32, "seed": 3, "verbose": 0}
 GAMMA, LAMBDA = 0.9, 0.8
 LAGRANGIAN = LagrangianTrustRegion(cost_limits=(3.0, 4.0), multiplier_kd=1.0)
-
-
-class Drift(gym.Env):
-    """A walk whose reward is the distance and whose cost is the speed; episodes end after 9 to 20 steps."""
-
-    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
-    action_space = gym.spaces.Discrete(3)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.place, self.speed, self.left = 0.0, 0.0, int(self.np_random.integers(9, 21))
-        return np.array([self.place, self.speed]), {}
-
-    def step(self, action):
-        self.speed = 0.5 * self.speed + float(action) - 1.0 + 0.1 * self.np_random.normal()
-        self.place += self.speed
-        self.left -= 1
-        ended, timeout = self.left == 0, self.left == 0 and self.place > 0
-        info = {"speed": abs(self.speed)}
-        return np.array([self.place, self.speed]), self.place / 10, ended and not timeout, timeout, info
 
 
 def backward(observation, action, reward, next_observation, info):

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import tf_trpo
+from tests.agents import Drift
 from tf_trpo import Experiment
 from tf_trpo.environments import make_vector_environment
 from tf_trpo.learning import UpdateSettings
@@ -21,27 +22,7 @@ GAMMA = 0.5
 SIZES = {"num_envs": 2, "num_steps": 24, "seed": 3, "verbose": 0}
 
 
-class Walk(gym.Env):
-    """A walk whose reward is the distance and whose cost is the speed; episodes end after 9 to 20 steps."""
-
-    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
-    action_space = gym.spaces.Discrete(3)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.place, self.speed, self.left = 0.0, 0.0, int(self.np_random.integers(9, 21))
-        return np.array([self.place, self.speed]), {}
-
-    def step(self, action):
-        self.speed = 0.5 * self.speed + float(np.ravel(action)[0]) - 1.0 + 0.1 * self.np_random.normal()
-        self.place += self.speed
-        self.left -= 1
-        ended, timeout = self.left == 0, self.left == 0 and self.place > 0
-        info = {"speed": abs(self.speed)}
-        return np.array([self.place, self.speed]), self.place / 10, ended and not timeout, timeout, info
-
-
-class Pushed(Walk):
+class Pushed(Drift):
     action_space = gym.spaces.Box(-1, 3, (1,), np.float32)
 
 
@@ -65,10 +46,10 @@ def collected(agent, environment, settings, *, num_envs=2, num_steps=24):
     return source.collect([weight.numpy() for weight in agent.policy.weights], *noise)
 
 
-@pytest.mark.parametrize("environment", [Walk, Pushed])
+@pytest.mark.parametrize("environment", [Drift, Pushed])
 def test_samples_equal_those_of_a_naive_loop(environment):
     agent = make_agent(environment, costs=("speed",), normalize_advantages=False, gae_lambda=0.9)
-    rollout = collected(agent, environment, VineSettings(5, None if environment is Walk else 3, 4))
+    rollout = collected(agent, environment, VineSettings(5, None if environment is Drift else 3, 4))
     plain, branches = rollout._replace(branches=()), rollout.branches
     learner, totals = agent.learner, np.array([1.0, 10.0])
     start = learner.state()
@@ -87,14 +68,14 @@ def test_samples_equal_those_of_a_naive_loop(environment):
                     total = sum(GAMMA**step * numbers[step] * scales[c] for step in range(steps))
                     bootstrap = 0.0 if branches.terminated[s, b, k] else float(value_functions[c](end)[0])
                     q_values[c, k] = total + GAMMA**steps * bootstrap
-            if environment is Walk:
+            if environment is Drift:
                 probabilities = agent.policy(state[None]).probs_parameter().numpy()[0]
                 baselines = np.repeat(q_values @ probabilities[:, None], k_of, axis=1)
             else:
                 probabilities = np.full(k_of, 1 / k_of)
                 baselines = (q_values.sum(axis=1, keepdims=True) - q_values) / (k_of - 1)
             for k in range(k_of):
-                action = k if environment is Walk else branches.actions[s, b, k]
+                action = k if environment is Drift else branches.actions[s, b, k]
                 weight = rollout.valid[row, b] * probabilities[k] / rollout.valid[branches.rows].sum()
                 expected.append((state, action, q_values[:, k] - baselines[:, k], weight))
     states, actions, advantages, weights = map(np.array, zip(*expected, strict=True))
@@ -182,33 +163,33 @@ def test_a_fit_counts_the_steps_of_branches_and_traces_once(make_agent):
 @pytest.mark.slow
 def test_a_step_with_cost_limits_works_with_branches():
     policy = PolicySettings(hidden_sizes=(6,), ema_momentum=None)
-    agent = make_agent(Walk, ConstrainedTrustRegion(cost_limits=(3.0,)), costs=("speed",), policy=policy)
-    history = agent.fit(Walk, 400, vine=VineSettings(4, None, 3), **SIZES).history
+    agent = make_agent(Drift, ConstrainedTrustRegion(cost_limits=(3.0,)), costs=("speed",), policy=policy)
+    history = agent.fit(Drift, 400, vine=VineSettings(4, None, 3), **SIZES).history
     assert any(history["train/is_line_search_success"])
     assert "train/cost_change/speed" in history
 
 
 def test_branches_are_refused_if_they_are_impossible(make_agent):
-    agent, vine = make_agent(Walk), VineSettings(2)
-    source = LocalSource(make_vector_environment(Walk, 2), make_actor(agent.policy, 2), seed=0)
+    agent, vine = make_agent(Drift), VineSettings(2)
+    source = LocalSource(make_vector_environment(Drift, 2), make_actor(agent.policy, 2), seed=0)
     for environment, words, settings in (
-        (Walk, "without the backend sync", {"backend": "async"}),
-        (gym.vector.SyncVectorEnv([Walk, Walk]), "with a vector environment that is made already", {}),
-        (make_vector_environment(Walk, 2), "with a vector environment that is made already", {}),
-        (Walk, "with workers", {"workers": 1}),
+        (Drift, "without the backend sync", {"backend": "async"}),
+        (gym.vector.SyncVectorEnv([Drift, Drift]), "with a vector environment that is made already", {}),
+        (make_vector_environment(Drift, 2), "with a vector environment that is made already", {}),
+        (Drift, "with workers", {"workers": 1}),
         (source, "with a source of rollouts", {}),
     ):
         with pytest.raises(ValueError, match=f"vine_states must be 0 {words}"):
             agent.fit(environment, 100, vine=vine, **SIZES | settings)
     with pytest.raises(ValueError, match="vine_states must be at most the num_steps of a rollout, 24, got 25"):
-        agent.fit(Walk, 100, vine=VineSettings(25), **SIZES)
+        agent.fit(Drift, 100, vine=VineSettings(25), **SIZES)
     with pytest.raises(TypeError, match="vine must be VineSettings or None"):
-        agent.fit(Walk, 100, vine=2, **SIZES)
+        agent.fit(Drift, 100, vine=2, **SIZES)
     with pytest.raises(ValueError, match=r"LunarLander\.world cannot be copied"):
         make_agent("LunarLander-v3").fit("LunarLander-v3", 100, vine=vine, **SIZES)
-    remembering = make_agent(Walk, policy={"memory": "gru", "memory_units": 2})
+    remembering = make_agent(Drift, policy={"memory": "gru", "memory_units": 2})
     with pytest.raises(ValueError, match="vine_states must be 0 for a policy with a memory"):
-        remembering.fit(Walk, 100, vine=vine, **SIZES)
+        remembering.fit(Drift, 100, vine=vine, **SIZES)
 
 
 def test_an_experiment_refuses_impossible_settings_of_branches(make_agent):

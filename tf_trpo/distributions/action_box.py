@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from tf_trpo.numerics import Reflection
 
 
+def has_bounds(low: NDArray[Any], high: NDArray[Any], dtype: Any) -> NDArray[np.bool_]:
+    """Return for each dimension of an action whether it has two bounds; the largest number of the dtype is none."""
+    largest = np.finfo(dtype).max
+    return np.asarray((low > -largest) & (high < largest))
+
+
 class ActionBox:
     """Bounds of d action dimensions, and coordinates in which each dimension with two bounds is [-1, 1].
 
@@ -49,7 +55,7 @@ class ActionBox:
             )
         self.low, self.high = bounds[0].ravel(), bounds[1].ravel()
         largest = float(np.finfo(self.dtype).max)
-        self.bounded = (self.low > -largest) & (self.high < largest)
+        self.bounded = has_bounds(self.low, self.high, self.dtype)
         self.low_coordinate = np.where(self.bounded, -1.0, np.where(self.low > -largest, self.low, -np.inf))
         self.high_coordinate = np.where(self.bounded, 1.0, np.where(self.high < largest, self.high, np.inf))
         self._limits = np.maximum(self.low, -largest), np.minimum(self.high, largest)

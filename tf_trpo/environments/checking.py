@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
+from tf_trpo.distributions.action_box import has_bounds
 from tf_trpo.environments.costs import Cost, find_costs
 from tf_trpo.environments.failures import EnvironmentFailedError, NoSpaceError, cause, close_anyway, described
 from tf_trpo.environments.findings import WRAPPER, EnvironmentReport, Finding, error, warning
@@ -133,7 +134,7 @@ def _of_spaces(env: gym.Env) -> Iterator[Finding]:
     unbounded = [
         part or "the action"
         for part, box, _ in boxes(env.action_space)
-        if np.dtype(box.dtype).kind == "f" and not _has_bounds(box)
+        if np.dtype(box.dtype).kind == "f" and not has_bounds(box.low, box.high, box.dtype).all()
     ]
     if unbounded:
         yield warning(
@@ -142,13 +143,6 @@ def _of_spaces(env: gym.Env) -> Iterator[Finding]:
             "deviation, initial_std, is at most 1 in the action's own unit, which may be far too large or too small.",
             f"give the Box finite bounds, by {WRAPPER} if need be, or choose --initial-std in units of the action.",
         )
-
-
-def _has_bounds(box: gym.spaces.Box) -> bool:
-    # As for the policy, the largest number of a dtype is not a bound: some environments write infinity so.
-    dtype: Any = box.dtype
-    largest = np.finfo(dtype).max
-    return bool((box.low > -largest).all() and (box.high < largest).all())
 
 
 def _of_repetition(env: gym.Env, make: Callable[[], gym.Env], seed: int, *, steps: int) -> Iterator[Finding]:

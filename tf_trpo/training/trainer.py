@@ -86,7 +86,6 @@ class Trainer:
         self._collector = Collector(learner, source, self._report.tracker, self._faults, restart_every, vine)
         self.rollout: Rollout | None = None
         self.is_between_iterations = False
-        self._updating = False
 
     @property
     def env_steps(self) -> int:
@@ -233,7 +232,8 @@ class Trainer:
         """Return whether the state after an error is that of whole iterations."""
         if isinstance(error, WorkersLostError):
             # In the middle of an iteration, an earlier checkpoint can be resumed exactly.
-            return not (self._updating or self._collector.has_restarted)
+            updating = self.rollout is not None and not self.is_between_iterations
+            return not (updating or self._collector.has_restarted)
         return self.is_between_iterations or isinstance(error, EnvironmentFailedError | TrainingFailedError)
 
     def _progress(self, schedule_steps: int) -> float:
@@ -248,7 +248,7 @@ class Trainer:
         self.rollout, self.is_between_iterations = None, False
         turn = iteration - self._first_iteration
         rollout = self._collector.collect(noise, turn=turn, iteration=iteration, steps=self.env_steps)
-        self.rollout, self._updating = rollout, True
+        self.rollout = rollout
         generator = numpy_generator(self._seed, Stream.MINIBATCHES, iteration)
         orders = learner.orders(self._num_steps, self.source.num_envs, generator)
         self._report.add(rollout)
@@ -258,7 +258,7 @@ class Trainer:
         self._faults.record(update_faults(result), iteration=iteration, steps=self.env_steps)
         self._counters.env_steps.assign_add(rollout.env_steps)
         self._counters.iterations.assign_add(1)
-        self._updating, self.is_between_iterations = False, True
+        self.is_between_iterations = True
         logs = self._report.logs(steps=self.env_steps, iterations=self.iterations)
         logs |= {**update_logs(result, self._costs), **learner.traffic}
         return result, {**logs, "train/faults": self._faults.total}
